@@ -2,6 +2,9 @@
 //! meet. It knows no feature.
 
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod hooks;
+pub mod outbound;
 pub mod store;

@@ -1,0 +1,60 @@
+//! The one HTTP client. Requests to addresses that users or third parties name go through
+//! [`Outbound::guarded`], which cannot reach private networks; webhooks, whose URLs the operator
+//! wrote, may.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use url::Url;
+
+use crate::error::Error;
+
+/// The longest answer of a webhook that is read.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Makes outbound requests: no redirects, 10 s in all, bounded answers.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    client: reqwest::Client,
+}
+
+impl Outbound {
+    /// Builds the client; fails only if TLS cannot be set up.
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes an HTTP client")]
+    pub fn new() -> Result<Self, Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(5))
+            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(Error::broken)?;
+        Ok(Self { client })
+    }
+
+    /// Posts JSON to a URL that the operator wrote and reads a JSON answer.
+    pub async fn webhook(&self, url: &Url, body: &Json) -> Result<Json, Error> {
+        let mut answer = self
+            .client
+            .post(url.clone())
+            .json(body)
+            .send()
+            .await
+            .map_err(|e| Error::broken(e.without_url()))?;
+        let status = answer.status();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|e| Error::broken(e.without_url()))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER {
+                return Err(Error::broken("a webhook answered more than 1 MiB"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            return Err(Error::broken(format!("a webhook answered {status}")));
+        }
+        if bytes.is_empty() {
+            return Ok(Json::Object(serde_json::Map::new()));
+        }
+        serde_json::from_slice(&bytes).map_err(Error::broken)
+    }
+}
