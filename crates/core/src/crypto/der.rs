@@ -69,3 +69,40 @@ pub(super) fn rsa_numbers(pkcs8: &[u8]) -> Option<[&[u8]; 8]> {
     }
     key.0.is_empty().then_some(numbers)
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::AsDer as _;
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_cut_document_is_refused_at_every_length() {
+        let document = KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
+        let document: &[u8] = document.as_ref();
+        let numbers = rsa_numbers(document).unwrap();
+        assert_eq!(numbers[0].len(), 256);
+        assert_eq!(numbers[1], [1, 0, 1]);
+        for end in 0..document.len() {
+            assert!(rsa_numbers(&document[..end]).is_none(), "{end}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_indefinite_or_absurd_are_refused() {
+        assert!(Reader(&[0x30, 0x80, 0, 0]).take(SEQUENCE).is_none());
+        assert!(Reader(&[0x30, 0x85, 0, 0, 0, 0, 1, 9]).take(SEQUENCE).is_none());
+        assert!(Reader(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]).take(SEQUENCE).is_none());
+        assert_eq!(Reader(&[0x30, 0x81, 1, 9]).take(SEQUENCE), Some(&[9][..]));
+        assert_eq!(without_leading_zeros(&[0, 0]), &[] as &[u8]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_panic(bytes in any::<Vec<u8>>()) {
+            prop_assert!(rsa_numbers(&bytes).is_none());
+        }
+    }
+}

@@ -217,3 +217,186 @@ fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, 
         Some(value) => value.as_f64().map(Some).ok_or(ClaimError::Invalid(name)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_999);
+    const NODE: &str = "eyJhbGciOiJIUzI1NiJ9.eyJlbWFpbCI6ImFAYi5jIiwidXBkYXRlVG8iOiLDqSIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjoxNzAwMDAzNjAwfQ.h1yVOoc6R8Pjc7ZNzpR54QXjNzCQ3Oe53S8Vz4FMsz4";
+
+    fn secret() -> Secret {
+        Secret::from("0123456789abcdef0123456789abcdef")
+    }
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn signed(header: &str, payload: &[u8]) -> String {
+        let input = format!("{}.{}", base64url(header.as_bytes()), base64url(payload));
+        let tag = hmac::sign(secret().hmac_key(), input.as_bytes());
+        format!("{input}.{}", base64url(tag.as_ref()))
+    }
+
+    #[test]
+    fn a_token_is_letter_for_letter_what_better_auth_signs() {
+        let claims = map(json!({"email": "a@b.c", "updateTo": "é"}));
+        assert_eq!(sign_hs256(&secret(), &claims, NOW, 3600).unwrap(), NODE);
+        let read = verify_hs256(&secret(), NODE, NOW).unwrap();
+        assert_eq!(read["email"], "a@b.c");
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["email", "updateTo", "iat", "exp"]);
+    }
+
+    #[test]
+    fn hs256_agrees_with_rfc_7515_appendix_a_1() {
+        let key = base64url_decode(concat!(
+            "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75",
+            "aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+        ))
+        .unwrap();
+        let token = concat!(
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9",
+            ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ",
+            ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+        );
+        let jws = Jws::parse(token).unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        hmac::verify(&key, jws.input.as_bytes(), &jws.signature).unwrap();
+        assert_eq!(jws.alg(), Some("HS256"));
+        let header = Header::of(token).unwrap();
+        assert_eq!(header, Header { alg: "HS256".into(), kid: None, typ: Some("JWT".into()) });
+    }
+
+    #[test]
+    fn a_token_ends_at_its_second_without_leeway() {
+        assert!(verify_hs256(&secret(), NODE, NOW.plus_seconds(3599)).is_some());
+        assert!(verify_hs256(&secret(), NODE, NOW.plus_seconds(3600)).is_none());
+    }
+
+    #[test]
+    fn another_algorithm_is_refused_even_with_a_right_signature() {
+        let payload = br#"{"a":1}"#;
+        assert!(verify_hs256(&secret(), &signed(r#"{"alg":"HS256","typ":"JWT"}"#, payload), NOW).is_some());
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"HS512"}"#,
+            r#"{"alg":"hs256"}"#,
+            r#"{"alg":["HS256"]}"#,
+            r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+            r#"{}"#,
+            r#"[]"#,
+            "",
+        ] {
+            assert!(verify_hs256(&secret(), &signed(header, payload), NOW).is_none(), "{header}");
+        }
+        let unsigned = format!("{}.{}.", base64url(br#"{"alg":"none"}"#), base64url(payload));
+        assert!(verify_hs256(&secret(), &unsigned, NOW).is_none());
+        let unsigned = format!("{}.{}.", base64url(br#"{"alg":"HS256"}"#), base64url(payload));
+        assert!(verify_hs256(&secret(), &unsigned, NOW).is_none());
+    }
+
+    #[test]
+    fn a_payload_that_is_no_object_or_has_odd_dates_is_refused() {
+        for payload in [
+            &b"\xff\xfe"[..],
+            b"[]",
+            b"",
+            b"1",
+            br#"{"exp":"tomorrow"}"#,
+            br#"{"exp":null}"#,
+            br#"{"iat":"now"}"#,
+            br#"{"nbf":1700000001}"#,
+            br#"{"exp":1700000000}"#,
+            br#"{"exp":1699999999.9}"#,
+        ] {
+            assert!(verify_hs256(&secret(), &signed(r#"{"alg":"HS256"}"#, payload), NOW).is_none());
+        }
+        for payload in [&br#"{"exp":1700000000.5}"#[..], br#"{"nbf":1700000000}"#, br#"{"exp":1e300}"#] {
+            assert!(verify_hs256(&secret(), &signed(r#"{"alg":"HS256"}"#, payload), NOW).is_some());
+        }
+    }
+
+    #[test]
+    fn every_changed_letter_and_every_missing_end_is_refused() {
+        for (at, was) in NODE.char_indices() {
+            let mut bent = NODE.to_owned();
+            bent.replace_range(at..=at, if was == 'A' { "B" } else { "A" });
+            assert!(verify_hs256(&secret(), &bent, NOW).is_none(), "position {at}");
+            assert!(verify_hs256(&secret(), &NODE[..at], NOW).is_none());
+        }
+        assert!(verify_hs256(&Secret::from("other"), NODE, NOW).is_none());
+        assert!(verify_hs256(&secret(), &format!("{NODE}.x"), NOW).is_none());
+    }
+
+    #[test]
+    fn a_huge_token_is_refused_without_harm() {
+        let huge = "A".repeat(4 << 20);
+        assert!(verify_hs256(&secret(), &huge, NOW).is_none());
+        assert!(verify_hs256(&secret(), &format!("{huge}.{huge}.{huge}"), NOW).is_none());
+        let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        assert!(verify_hs256(&secret(), &signed(r#"{"alg":"HS256"}"#, deep.as_bytes()), NOW).is_none());
+    }
+
+    #[test]
+    fn peeking_reads_without_verifying() {
+        let bent = format!("{}AA", &NODE[..NODE.len() - 2]);
+        let (header, claims) = peek(&bent).unwrap();
+        assert_eq!(header["alg"], "HS256");
+        assert_eq!(claims["email"], "a@b.c");
+        assert!(peek("a.b").is_none());
+    }
+
+    #[test]
+    fn issuer_and_audience_have_to_be_expected_ones() {
+        let expect = |issuer: Option<&[&str]>, audience: Option<&[&str]>| Expect {
+            issuer: issuer.map(|list| list.iter().map(|one| (*one).to_owned()).collect()),
+            audience: audience.map(|list| list.iter().map(|one| (*one).to_owned()).collect()),
+            now: NOW,
+            leeway_secs: 5,
+        };
+        let claims = map(json!({"iss": "i", "aud": ["a", "b"], "exp": 1_700_000_000}));
+        assert_eq!(expect(None, None).check(&claims), Ok(()));
+        assert_eq!(expect(Some(&["x", "i"]), Some(&["b"])).check(&claims), Ok(()));
+        assert_eq!(expect(Some(&["x"]), None).check(&claims), Err(ClaimError::Unexpected("iss")));
+        assert_eq!(expect(None, Some(&["c"])).check(&claims), Err(ClaimError::Unexpected("aud")));
+        assert_eq!(expect(None, Some(&[])).check(&claims), Err(ClaimError::Unexpected("aud")));
+        let bare = Map::new();
+        assert_eq!(expect(Some(&["i"]), None).check(&bare), Err(ClaimError::Missing("iss")));
+        assert_eq!(expect(None, Some(&["a"])).check(&bare), Err(ClaimError::Missing("aud")));
+        assert_eq!(expect(None, Some(&["a"])).check(&map(json!({"aud": "a"}))), Ok(()));
+        assert_eq!(
+            expect(None, Some(&["1"])).check(&map(json!({"aud": 1}))),
+            Err(ClaimError::Unexpected("aud"))
+        );
+        assert_eq!(
+            expect(Some(&["i"]), None).check(&map(json!({"iss": ["i"]}))),
+            Err(ClaimError::Unexpected("iss"))
+        );
+        assert_eq!(expect(None, None).check(&map(json!({"exp": 1_699_999_995}))), Err(ClaimError::Expired));
+        assert_eq!(expect(None, None).check(&map(json!({"nbf": 1_700_000_006}))), Err(ClaimError::NotYet));
+        assert_eq!(expect(None, None).check(&map(json!({"iat": "x"}))), Err(ClaimError::Invalid("iat")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_signed_is_verified(name in "[a-z]{1,8}x", text in any::<String>()) {
+            let mut given = Map::new();
+            given.insert(name.clone(), Value::from(text.clone()));
+            let token = sign_hs256(&secret(), &given, NOW, 60).unwrap();
+            prop_assert_eq!(&verify_hs256(&secret(), &token, NOW).unwrap()[&name], &Value::from(text));
+        }
+
+        #[test]
+        fn no_text_makes_reading_panic(text in any::<String>(), dotted in "[A-Za-z0-9_é.-]{0,200}") {
+            for text in [text, dotted] {
+                prop_assert!(verify_hs256(&secret(), &text, NOW).is_none());
+                let _ = peek(&text);
+                let _ = Header::of(&text);
+            }
+        }
+    }
+}

@@ -151,6 +151,7 @@ mod tests {
         let signed = sign_value(&secret(), "tok");
         assert_eq!(encode_uri_component(&signed), "tok.9cDSFHBrMkKTSkj%2FqP9yF4Y6PILGGZGtKFjc4wzuRxs%3D");
         assert_eq!(verify_signed(&secret(), &signed), Some("tok"));
+        assert_eq!(sign_value(&secret(), "a.b=ü"), "a.b=ü.G/r9gvphn6P1c4y7HUGjfp1Y4m7xer8FhbhBJ9zZugk=");
     }
 
     #[test]

@@ -82,3 +82,92 @@ pub fn otpauth_uri(secret_bytes: &[u8], issuer: &str, account: &str, digits: u32
         .finish();
     format!("otpauth://totp/{}:{}?{query}", encode_uri_component(issuer), encode_uri_component(account))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RFC: &[u8] = b"12345678901234567890";
+    const KEY: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
+
+    #[test]
+    fn codes_agree_with_rfc_4226_appendix_d() {
+        let codes = [
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+            "520489",
+        ];
+        for (counter, code) in (0..).zip(codes) {
+            assert_eq!(hotp(RFC, counter, 6), code);
+        }
+    }
+
+    #[test]
+    fn codes_agree_with_rfc_6238_appendix_b() {
+        for (seconds, code) in [
+            (59, "94287082"),
+            (1_111_111_109, "07081804"),
+            (1_111_111_111, "14050471"),
+            (1_234_567_890, "89005924"),
+            (2_000_000_000, "69279037"),
+            (20_000_000_000, "65353130"),
+        ] {
+            assert_eq!(totp_at(RFC, Timestamp::from_millis(seconds * 1000), 30, 8), code);
+        }
+    }
+
+    #[test]
+    fn a_secret_of_better_auth_gives_its_codes_and_its_link() {
+        assert_eq!(hotp(KEY, 0, 6), "509359");
+        assert_eq!(base32_nopad(KEY), "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43UOV3HO6DZPJAUEQ2EIVDA");
+        assert_eq!(
+            otpauth_uri(KEY, "My App & Co's (é*~!)", "a+b c@ex.org", 6, 30),
+            "otpauth://totp/My%20App%20%26%20Co's%20(%C3%A9*~!):a%2Bb%20c%40ex.org?secret=MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43UOV3HO6DZPJAUEQ2EIVDA&issuer=My+App+%26+Co%27s+%28%C3%A9*%7E%21%29&digits=6&period=30"
+        );
+    }
+
+    #[test]
+    fn a_code_is_right_one_period_around_its_own() {
+        let at = |step: i64| Timestamp::from_millis(step * 30_000 + 29_999);
+        let code = totp_at(KEY, at(1000), 30, 6);
+        for (step, expected) in
+            [(998, None), (999, Some(1000)), (1000, Some(1000)), (1001, Some(1000)), (1002, None)]
+        {
+            assert_eq!(totp_matches(KEY, &code, at(step), 30, 6, 1), expected, "at {step}");
+        }
+        assert_eq!(totp_matches(KEY, &code, at(1001), 30, 6, 0), None);
+        assert_eq!(totp_matches(KEY, &hotp(KEY, 0, 6), Timestamp::from_millis(0), 30, 6, 1), Some(0));
+    }
+
+    #[test]
+    fn a_code_of_another_length_or_script_is_wrong() {
+        let now = Timestamp::from_millis(0);
+        for code in ["", "50935", "5093590", " 509359", "５０９３５９", "50935é"] {
+            assert_eq!(totp_matches(KEY, code, now, 30, 6, 1), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_do_not_panic() {
+        assert_eq!(hotp(KEY, u64::MAX, 0).len(), 1);
+        assert_eq!(hotp(KEY, 1, 99).len(), 9);
+        assert_eq!(totp_at(b"", Timestamp::from_millis(-5), 0, 6).len(), 6);
+        assert_eq!(totp_matches(b"", "x", Timestamp::from_millis(i64::MAX), 0, 6, -1), None);
+    }
+
+    #[test]
+    fn an_imported_secret_is_read_with_or_without_padding() {
+        assert_eq!(base32_decode("MZXW6YQ=").unwrap(), b"foob");
+        assert_eq!(base32_decode("MZXW6YQ").unwrap(), b"foob");
+        assert_eq!(base32_decode("MZXW6Y1").as_deref(), None);
+        assert_eq!(base32_decode("mzxw6yq").as_deref(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn base32_is_read_back(data in any::<Vec<u8>>()) {
+            prop_assert_eq!(base32_decode(&base32_nopad(&data)).unwrap(), data);
+        }
+    }
+}
