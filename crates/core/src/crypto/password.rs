@@ -358,7 +358,7 @@ impl Hasher {
             HashKind::Scrypt => {
                 let salt = hex_encode(&salt);
                 let key = scrypt_key(password, &salt)?;
-                Ok(format!("{salt}:{}", hex_encode(&*key)))
+                Ok(format!("{salt}:{}", hex_encode(&key)))
             }
             HashKind::Bcrypt { cost } => bcrypt::hash_with_salt(password, cost, salt)
                 .map(|parts| parts.to_string())
@@ -402,7 +402,7 @@ impl Hasher {
                 Ok(constant_time_eq(&key, &stored.key))
             }
             Stored::Scrypt { salt, key } => {
-                let computed = Zeroizing::new(hex_encode(&*scrypt_key(password, salt)?));
+                let computed = Zeroizing::new(hex_encode(&scrypt_key(password, salt)?));
                 Ok(constant_time_eq(computed.as_bytes(), key.as_bytes()))
             }
             // Truncates at 72 bytes, as whoever made the hash did.
