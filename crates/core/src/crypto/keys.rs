@@ -581,6 +581,15 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_hashing_threads_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<KeyPair>();
+        shared::<crate::crypto::Passwords>();
+        shared::<crate::crypto::Secrets>();
+        shared::<crate::crypto::Random>();
+    }
+
+    #[test]
     fn an_rsa_size_that_aws_lc_lacks_is_refused() {
         assert_eq!(KeyPair::generate(Algorithm::RS256, Some(1024)).unwrap_err(), CryptoError::BadKey);
         assert_eq!(KeyPair::generate(Algorithm::PS256, Some(2049)).unwrap_err(), CryptoError::BadKey);

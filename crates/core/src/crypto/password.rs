@@ -19,7 +19,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -177,6 +177,7 @@ pub struct Passwords {
 struct Load {
     queued: AtomicUsize,
     running: AtomicUsize,
+    computed: AtomicU64,
 }
 
 enum Task {
@@ -261,6 +262,11 @@ impl Passwords {
         self.load.running.load(Ordering::Relaxed)
     }
 
+    /// How many jobs have been computed since the start (for metrics); cancelled ones do not count.
+    pub fn computed(&self) -> u64 {
+        self.load.computed.load(Ordering::Relaxed)
+    }
+
     async fn run(&self, task: Task) -> Result<Outcome, PasswordError> {
         let (answer, outcome) = oneshot::channel();
         // Counted before it is sent: a thread may take it, and count it off, at once.
@@ -300,6 +306,7 @@ fn work(kind: HashKind, jobs: &Mutex<Receiver<Job>>, load: &Load) {
             Err(PasswordError::Failed)
         });
         load.running.fetch_sub(1, Ordering::Relaxed);
+        load.computed.fetch_add(1, Ordering::Relaxed);
         // The receiver may have gone meanwhile; then nobody wants the answer.
         drop(job.answer.send(outcome));
     }
@@ -351,7 +358,7 @@ impl Hasher {
             HashKind::Scrypt => {
                 let salt = hex_encode(&salt);
                 let key = scrypt_key(password, &salt)?;
-                Ok(format!("{salt}:{}", hex_encode(&*key)))
+                Ok(format!("{salt}:{}", hex_encode(&key)))
             }
             HashKind::Bcrypt { cost } => bcrypt::hash_with_salt(password, cost, salt)
                 .map(|parts| parts.to_string())
@@ -395,7 +402,7 @@ impl Hasher {
                 Ok(constant_time_eq(&key, &stored.key))
             }
             Stored::Scrypt { salt, key } => {
-                let computed = Zeroizing::new(hex_encode(&*scrypt_key(password, salt)?));
+                let computed = Zeroizing::new(hex_encode(&scrypt_key(password, salt)?));
                 Ok(constant_time_eq(computed.as_bytes(), key.as_bytes()))
             }
             // Truncates at 72 bytes, as whoever made the hash did.
@@ -503,17 +510,17 @@ impl Argon2Hash {
             _ => return None,
         };
         let mut field = fields.next()?;
-        let version = match field {
-            "v=19" => Version::V0x13,
-            "v=16" => Version::V0x10,
-            _ => Version::V0x10,
-        };
-        if field.starts_with("v=") {
-            if !matches!(field, "v=19" | "v=16") {
-                return None;
+        let version = match field.strip_prefix("v=") {
+            None => Version::V0x10,
+            Some(number) => {
+                field = fields.next()?;
+                match number {
+                    "16" => Version::V0x10,
+                    "19" => Version::V0x13,
+                    _ => return None,
+                }
             }
-            field = fields.next()?;
-        }
+        };
         let (mut memory, mut time, mut parallelism) = (None, None, None);
         for pair in field.split(',') {
             let (name, value) = pair.split_once('=')?;
@@ -545,5 +552,340 @@ impl Argon2Hash {
             && (8..=64).contains(&parsed.salt.len())
             && (12..=128).contains(&parsed.key.len());
         (fields.next().is_none() && bounded).then_some(parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// Not reachable through the checked constructors: fast, for tests of everything but strength.
+    const FAST: HashKind = HashKind::Argon2id { memory_kib: 64, time: 1, parallelism: 1 };
+
+    fn pool(kind: HashKind, threads: usize, queue: usize) -> Passwords {
+        Passwords::new(kind, PoolOptions { threads, queue }, Random::seeded(1))
+    }
+
+    /// Hash and password, made by other implementations.
+    const FOREIGN: [(&str, &str); 9] = [
+        // libargon2 (argon2-cffi)
+        (
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AdweBLwcflnNX2HVW8i1Mtu7frrn4Ki7h/rYSGuU7Is",
+            "correct horse",
+        ),
+        (
+            "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$OzOabKwOZFrWPTFAkoJaicZvforQFZqsOvHz18VRDm4",
+            "correct horse",
+        ),
+        (
+            "$argon2d$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$UCvUOKJeQoxJom/jSA0LxJ9v5R8vF5pqz40XNIaCdcQ",
+            "correct horse",
+        ),
+        // of the text as typed: with a ligature that NFKC takes apart
+        (
+            "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$x1B/IFvKRxMZyU/Jj8V7RR+Bywlgk4w/n2rEtH8gNhg",
+            "ﬁancé",
+        ),
+        (
+            "$argon2i$v=16$m=1024,t=2,p=2$c2FsdHNhbHRzYWx0c2FsdA$5rKcm/iGhEItlAIdLee38eLkGDJWj+kD",
+            "correct horse",
+        ),
+        // libxcrypt
+        ("$2b$10$abcdefghijklmnopqrstuunYspUDVwxKwnshT7FzjzjwI57RV2KKa", "pässwörd"),
+        ("$2b$10$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3Xu", "correct horse"),
+        ("$2y$10$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3Xu", "correct horse"),
+        (
+            "$2a$10$abcdefghijklmnopqrstuuhBb/0dYbuuS1CS8hp30IXhlFBW2VAWG",
+            concat!(
+                "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+            ),
+        ),
+    ];
+
+    #[tokio::test]
+    async fn a_password_hash_is_what_better_auth_writes() {
+        let key = scrypt_key("password1", "8e63ed7410ad2c2184fcaaf0f8c1fac1").unwrap();
+        let vector = concat!(
+            "2cc174c233319f09b523e0e4ee33f409aa0f7f3828f9409863f3e590aed82d82",
+            "8f3090c6137167eeb251e40e312ad7bba81b53368e9d7763533cd2817be91e70"
+        );
+        assert_eq!(hex_encode(&key), vector);
+        let hash = pool(HashKind::Scrypt, 1, 1).hash("password1").await.unwrap();
+        let (salt, key) = hash.split_once(':').unwrap();
+        assert_eq!((salt.len(), key.len()), (32, 128));
+        assert!(hash.bytes().all(|b| matches!(b, b':' | b'0'..=b'9' | b'a'..=b'f')));
+    }
+
+    #[tokio::test]
+    async fn hashes_of_node_are_verified_however_the_letters_were_typed() {
+        let passwords = pool(HashKind::Scrypt, 2, 8);
+        let stored = "0b990d62e509d898580d9318c256be27:315754de5c3eaf1beccb10d1e845d752ab399f36965c015ee04d9bf67a11432bf7d03aae247d0be81b658718221be4eced51ade7b69edec25ba1f05d9b1dc335";
+        assert_eq!(passwords.verify(stored, "correct horse").await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify(stored, "correct horsE").await, Ok(Verdict::Wrong));
+        let stored = "d032391c54454b01a5e580cb089f0010:c2dd12438f891799441d6a9b8e840a647a6f0b7f591ec5abfd0f7fbe438c5da941bd0d62d248860da7c475b5fee1e68284921abbecff9e1a96cc05be5cf144b3";
+        for same in ["ﬁancé Å ①", "fiancé Å 1", "fiance\u{301} A\u{30a} 1", "fiancé \u{212b} 1"] {
+            assert_eq!(passwords.verify(stored, same).await, Ok(Verdict::Right), "{same}");
+        }
+        assert_eq!(passwords.verify(stored, "fiance A 1").await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn hashes_from_elsewhere_are_verified_and_marked_for_replacement() {
+        let passwords = pool(HashKind::argon2id(19_456, 2, 2).unwrap(), 2, 8);
+        for (index, (stored, password)) in FOREIGN.into_iter().enumerate() {
+            let expected = if index == 0 { Verdict::Right } else { Verdict::RightButWeak };
+            assert_eq!(passwords.verify(stored, password).await, Ok(expected), "{stored}");
+            let other = format!("x{password}");
+            let verdict = passwords.verify(stored, &other).await;
+            // A hundred x and a hundred and one are one password to bcrypt.
+            let wrong = if password.len() > BCRYPT_MAX { Verdict::RightButWeak } else { Verdict::Wrong };
+            assert_eq!(verdict, Ok(wrong), "{stored}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_as_strong_as_configured_stays_and_a_weaker_or_other_one_goes() {
+        let by = |kind| pool(kind, 1, 4);
+        let argon = |m, t| HashKind::argon2id(m, t, 1).unwrap();
+        let weak = by(argon(19_456, 2)).hash("p").await.unwrap();
+        let strong = by(argon(24_000, 3)).hash("p").await.unwrap();
+        let scrypt = by(HashKind::Scrypt).hash("p").await.unwrap();
+        let bcrypt = by(HashKind::bcrypt(10).unwrap()).hash("p").await.unwrap();
+        assert!(weak.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(bcrypt.starts_with("$2b$10$"));
+        let verdict = async |kind, stored: &str| by(kind).verify(stored, "p").await.unwrap();
+        assert_eq!(verdict(argon(19_456, 2), &weak).await, Verdict::Right);
+        assert_eq!(verdict(argon(19_456, 2), &strong).await, Verdict::Right);
+        assert_eq!(verdict(argon(24_000, 3), &weak).await, Verdict::RightButWeak);
+        assert_eq!(verdict(argon(19_456, 2), &scrypt).await, Verdict::RightButWeak);
+        assert_eq!(verdict(HashKind::Scrypt, &weak).await, Verdict::RightButWeak);
+        assert_eq!(verdict(HashKind::Scrypt, &scrypt).await, Verdict::Right);
+        assert_eq!(verdict(HashKind::bcrypt(10).unwrap(), &bcrypt).await, Verdict::Right);
+        assert_eq!(verdict(HashKind::bcrypt(11).unwrap(), &bcrypt).await, Verdict::RightButWeak);
+    }
+
+    #[tokio::test]
+    async fn one_password_has_many_hashes() {
+        let passwords = pool(FAST, 1, 4);
+        assert_ne!(passwords.hash("p").await.unwrap(), passwords.hash("p").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn argon2_hashes_are_of_the_normalised_password() {
+        let passwords = pool(FAST, 1, 4);
+        let stored = passwords.hash("ﬁancé").await.unwrap();
+        assert_eq!(passwords.verify(&stored, "fiance\u{301}").await, Ok(Verdict::Right));
+    }
+
+    #[tokio::test]
+    async fn bcrypt_refuses_to_hash_what_it_would_cut_off() {
+        let passwords = pool(HashKind::bcrypt(10).unwrap(), 1, 4);
+        let long = "x".repeat(73);
+        assert_eq!(passwords.hash(&long).await, Err(PasswordError::TooLong));
+        let stored = passwords.hash(&long[..72]).await.unwrap();
+        assert_eq!(passwords.verify(&stored, &long[..72]).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify(&stored, &long[..71]).await, Ok(Verdict::Wrong));
+        // Right, and not marked for a replacement that could not be made.
+        let other = "$2a$10$abcdefghijklmnopqrstuuhBb/0dYbuuS1CS8hp30IXhlFBW2VAWG";
+        let stricter = pool(HashKind::bcrypt(11).unwrap(), 1, 4);
+        assert_eq!(stricter.verify(other, &"x".repeat(100)).await, Ok(Verdict::Right));
+        assert_eq!(stricter.verify(other, &"x".repeat(72)).await, Ok(Verdict::RightButWeak));
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_hash_is_a_wrong_password() {
+        let passwords = pool(FAST, 1, 4);
+        let salt_and_key = "c2FsdHNhbHRzYWx0c2FsdA$AdweBLwcflnNX2HVW8i1Mtu7frrn4Ki7h/rYSGuU7Is";
+        let mut unreadable = vec![
+            String::new(),
+            ":".into(),
+            "salt:".into(),
+            "salt:00".into(),
+            format!(":{}", "0".repeat(128)),
+            format!("salt:{}", "A".repeat(128)),
+            format!("salt:{}:x", "0".repeat(128)),
+            "$2b$10$short".into(),
+            "$2x$10$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3Xu".into(),
+            "$2b$31$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3Xu".into(),
+            "$2b$10$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3é".into(),
+            "x".repeat(1 << 20),
+        ];
+        for head in [
+            "$argon2id$v=19$m=4294967295,t=1,p=1$",
+            "$argon2id$v=19$m=99999999999,t=1,p=1$",
+            "$argon2id$v=19$m=19456,t=999999,p=1$",
+            "$argon2id$v=19$m=7,t=1,p=1$",
+            "$argon2id$v=19$m=19456,t=0,p=1$",
+            "$argon2id$v=19$m=19456,t=1,p=0$",
+            "$argon2id$v=19$m=19456,t=1$",
+            "$argon2id$v=19$m=19456,m=19456,t=1,p=1$",
+            "$argon2id$v=19$m=+19456,t=1,p=1$",
+            "$argon2id$v=19$m=19456,t=1,p=1,keyid=AA$",
+            "$argon2id$v=20$m=19456,t=1,p=1$",
+            "$argon2x$v=19$m=19456,t=1,p=1$",
+        ] {
+            unreadable.push(format!("{head}{salt_and_key}"));
+        }
+        unreadable.push("$argon2id$v=19$m=19456,t=2,p=1$AA$AA".into());
+        unreadable.push(format!("$argon2id$v=19$m=19456,t=2,p=1${salt_and_key}$more"));
+        for stored in unreadable {
+            assert_eq!(passwords.verify(&stored, "p").await, Ok(Verdict::Wrong), "{stored:.60}");
+        }
+    }
+
+    /// The fastest of a few tries: what the work itself takes.
+    async fn fastest(work: impl AsyncFn()) -> Duration {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let start = Instant::now();
+            work().await;
+            best = best.min(start.elapsed());
+        }
+        best
+    }
+
+    #[tokio::test]
+    async fn pretending_and_unreadable_hashes_cost_a_hash() {
+        let passwords = pool(HashKind::default(), 1, 4);
+        let stored = passwords.hash("p").await.unwrap();
+        let verified =
+            fastest(async || assert_eq!(passwords.verify(&stored, "x").await, Ok(Verdict::Wrong))).await;
+        let pretended = fastest(async || assert_eq!(passwords.pretend("x").await, Ok(()))).await;
+        let unreadable =
+            fastest(async || assert_eq!(passwords.verify("?", "x").await, Ok(Verdict::Wrong))).await;
+        assert!(pretended > verified / 3, "{pretended:?} to {verified:?}");
+        assert!(unreadable > verified / 3, "{unreadable:?} to {verified:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_says_so_at_once_and_the_pool_goes_on() {
+        let passwords = pool(HashKind::default(), 2, 8);
+        let mut tasks = JoinSet::new();
+        for _ in 0..200 {
+            let passwords = passwords.clone();
+            tasks.spawn(async move { passwords.hash("p").await });
+        }
+        let (mut done, mut busy) = (0, 0);
+        while let Some(result) = tasks.join_next().await {
+            match result.unwrap() {
+                Ok(_) => done += 1,
+                Err(error) => {
+                    assert_eq!(error, PasswordError::Busy);
+                    busy += 1;
+                }
+            }
+        }
+        assert_eq!(done + busy, 200);
+        assert!((8..100).contains(&done), "{done} were hashed");
+        let stored = passwords.hash("p").await.unwrap();
+        assert_eq!(passwords.verify(&stored, "p").await, Ok(Verdict::Right));
+        assert_eq!((passwords.queued(), passwords.running()), (0, 0));
+        assert_eq!(passwords.computed(), done + 2);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_hash_leaves_the_async_thread_free() {
+        let passwords = pool(HashKind::default(), 1, 1);
+        let hash = tokio::spawn(async move { passwords.hash("p").await });
+        let mut turns = 0u32;
+        while !hash.is_finished() {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        assert!(turns > 10, "{turns}");
+        assert!(hash.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_went_away_is_not_hashed() {
+        let passwords = pool(HashKind::default(), 1, 8);
+        let mut tasks = JoinSet::new();
+        for _ in 0..6 {
+            let passwords = passwords.clone();
+            tasks.spawn(async move { passwords.hash("p").await });
+        }
+        tokio::task::yield_now().await;
+        assert!(passwords.queued() >= 5);
+        tasks.shutdown().await;
+        assert!(passwords.pretend("p").await.is_ok());
+        // The first may have been under way, perhaps even a second one; the rest were skipped.
+        assert!(passwords.computed() <= 3, "{}", passwords.computed());
+        assert_eq!(passwords.queued(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_threads_end_with_the_last_clone() {
+        let passwords = pool(FAST, 3, 8);
+        let other = passwords.clone();
+        let load = Arc::downgrade(&passwords.load);
+        drop(passwords);
+        assert!(other.pretend("p").await.is_ok());
+        drop(other);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while load.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "a thread did not end");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn memory_that_a_foreign_hash_needed_is_given_back() {
+        let mut hasher = Hasher { kind: HashKind::default(), blocks: Vec::new() };
+        assert_eq!(hasher.verify(FOREIGN[3].0, FOREIGN[3].1), Ok(Verdict::RightButWeak));
+        assert_eq!(hasher.blocks.len(), 19_456);
+        assert_eq!(hasher.verify(FOREIGN[0].0, FOREIGN[0].1), Ok(Verdict::Right));
+        assert_eq!(hasher.blocks.len(), 19_456);
+        let mut hasher = Hasher { kind: HashKind::Scrypt, blocks: Vec::new() };
+        assert_eq!(hasher.verify(FOREIGN[0].0, FOREIGN[0].1), Ok(Verdict::RightButWeak));
+        assert_eq!(hasher.blocks.capacity(), 0);
+    }
+
+    #[test]
+    fn parameters_below_the_floor_are_refused() {
+        for (m, t) in ARGON2_FLOOR {
+            assert!(HashKind::argon2id(m, t, 1).is_ok());
+            assert!(HashKind::argon2id(m + 1, t + 1, 4).is_ok());
+            assert_eq!(HashKind::argon2id(m - 1, t, 1), Err(CryptoError::TooWeak));
+            assert_eq!(HashKind::argon2id(m, t, 0), Err(CryptoError::TooWeak));
+        }
+        assert_eq!(HashKind::argon2id(7_167, 64, 1), Err(CryptoError::TooWeak));
+        assert_eq!(HashKind::argon2id(u32::MAX, 1, 1), Err(CryptoError::TooStrong));
+        assert_eq!(HashKind::bcrypt(9), Err(CryptoError::TooWeak));
+        assert_eq!(HashKind::bcrypt(17), Err(CryptoError::TooStrong));
+        assert_eq!(HashKind::default(), HashKind::argon2id(19_456, 2, 1).unwrap());
+    }
+
+    #[test]
+    fn a_full_queue_is_a_503_with_retry_after() {
+        let Error::Refused(refusal) = Error::from(PasswordError::Busy) else { panic!("not a refusal") };
+        assert_eq!(refusal.code, error::SERVICE_UNAVAILABLE);
+        assert_eq!(refusal.headers, [(header::RETRY_AFTER, HeaderValue::from_static("1"))]);
+        let Error::Refused(refusal) = Error::from(PasswordError::TooLong) else { panic!("not a refusal") };
+        assert_eq!(refusal.code, error::PASSWORD_TOO_LONG);
+        assert!(matches!(Error::from(PasswordError::Failed), Error::Broken(_)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn what_was_hashed_is_verified(password in any::<String>(), other in any::<String>()) {
+            let mut hasher = Hasher { kind: FAST, blocks: Vec::new() };
+            let stored = hasher.hash(&normalised(&password), [9; 16]).unwrap();
+            prop_assert_eq!(hasher.verify(&stored, &password), Ok(Verdict::Right));
+            let same = normalised(&password) == normalised(&other);
+            prop_assert_eq!(hasher.verify(&stored, &other) == Ok(Verdict::Right), same);
+        }
+
+        #[test]
+        fn no_stored_text_makes_reading_panic(text in "(\\$argon2id?\\$|\\$2b\\$)?[$=,a-z0-9:é]{0,80}") {
+            let _ = Stored::parse(&text);
+        }
     }
 }
