@@ -5,3 +5,5 @@ pub mod clock;
 pub mod crypto;
 pub mod error;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
