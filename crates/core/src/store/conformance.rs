@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Column, ConnectOptions, Dialect, Filter, IdKind, Order, Query, Row, Schema, Store, StoreError, Table, Value,
+    Column, ConnectOptions, Dialect, Filter, IdKind, Order, Query, Row, Schema, Store, StoreError, Table,
+    Value,
 };
 use crate::clock::{Clock, Timestamp};
 
@@ -236,7 +237,8 @@ async fn every_kind_of_value_comes_back_as_it_went_in(store: &Store) -> Result<(
         .into_iter()
         .map(|key| (key, Value::Null))
         .collect();
-    let changed = store.db().update_one(Thing::KEY, &Thing::ID.is(id(store, 1)), nulls).await?.unwrap_or_default();
+    let changed =
+        store.db().update_one(Thing::KEY, &Thing::ID.is(id(store, 1)), nulls).await?.unwrap_or_default();
     assert_eq!((changed.get("json"), changed.get("at")), (Some(&Value::Null), Some(&Value::Null)));
     store.db().delete(Thing::KEY, &Filter::All).await?;
     Ok(())
@@ -375,7 +377,11 @@ async fn changes_touch_what_the_filter_takes(store: &Store) -> Result<(), StoreE
     assert_eq!(row.as_ref().and_then(|row| row.get("count")), Some(&Value::Int(10)));
     assert_eq!(db.update_one(Thing::KEY, &Thing::COUNT.is(1), changes.clone()).await?, None);
     // One row, even where several match.
-    assert!(db.update_one(Thing::KEY, &Thing::FLAG.is(true), Row::from([Thing::LABEL.set("once")])).await?.is_some());
+    assert!(
+        db.update_one(Thing::KEY, &Thing::FLAG.is(true), Row::from([Thing::LABEL.set("once")]))
+            .await?
+            .is_some()
+    );
     assert_eq!(db.count(Thing::KEY, &Thing::LABEL.is("once")).await?, 1);
 
     let guard = Thing::ID.is("id2").and(Thing::COUNT.lt(4));
@@ -383,7 +389,8 @@ async fn changes_touch_what_the_filter_takes(store: &Store) -> Result<(), StoreE
     let counted = counted.unwrap_or_default();
     assert_eq!((counted.get("count"), counted.text("text")), (Some(&Value::Int(4)), Some("up")));
     assert_eq!(db.increment(Thing::KEY, &guard, "count", 2, Row::new()).await?, None);
-    let big = db.increment(Thing::KEY, &Thing::ID.is("id2"), "big", -3, Row::new()).await?.unwrap_or_default();
+    let big =
+        db.increment(Thing::KEY, &Thing::ID.is("id2"), "big", -3, Row::new()).await?.unwrap_or_default();
     assert_eq!(big.get("big"), Some(&Value::Int(-3)), "NULL counts as 0");
 
     let taken = db.consume(Thing::KEY, &Thing::ID.is("id3")).await?.unwrap_or_default();
@@ -400,17 +407,23 @@ async fn changes_touch_what_the_filter_takes(store: &Store) -> Result<(), StoreE
 async fn a_taken_value_is_a_unique_violation(store: &Store) -> Result<(), StoreError> {
     let one = person(store, 1).await?;
     let two = person(store, 2).await?;
-    let same_mail = Row::from([Person::ID.set("other"), Person::NAME.set("x"), Person::EMAIL.set(&one.email)]);
-    let same_id = Row::from([Person::ID.set(&one.id), Person::NAME.set("x"), Person::EMAIL.set("new@example.com")]);
+    let same_mail =
+        Row::from([Person::ID.set("other"), Person::NAME.set("x"), Person::EMAIL.set(&one.email)]);
+    let same_id =
+        Row::from([Person::ID.set(&one.id), Person::NAME.set("x"), Person::EMAIL.set("new@example.com")]);
     for row in [same_mail, same_id] {
         match store.db().insert(Person::KEY, row).await {
-            Err(StoreError::Unique { constraint }) => assert!(!constraint.contains("example.com"), "{constraint}"),
+            Err(StoreError::Unique { constraint }) => {
+                assert!(!constraint.contains("example.com"), "{constraint}")
+            }
             other => panic_with(&format!("expected a unique violation, got {other:?}")),
         }
     }
     let change = Row::from([Person::EMAIL.set(&one.email)]);
     let by_id = Person::ID.is(&two.id);
-    assert!(store.db().update(Person::KEY, &by_id, change.clone()).await.is_err_and(|error| error.is_unique()));
+    assert!(
+        store.db().update(Person::KEY, &by_id, change.clone()).await.is_err_and(|error| error.is_unique())
+    );
     assert!(store.db().update_one(Person::KEY, &by_id, change).await.is_err_and(|error| error.is_unique()));
     let pair = |id: &str, right: &str| Row::from([("id", id), ("left", "l"), ("right", right)]);
     store.db().insert("pair", pair("1", "a")).await?;
@@ -469,12 +482,24 @@ async fn wrong_types_are_refused_by_name(store: &Store) -> Result<(), StoreError
     // What others wrote into a column that should hold JSON.
     if store.dialect() == Dialect::Sqlite {
         thing(store, 1).await?;
-        for (column, value) in [("json", "'no json'"), ("at", "'yesterday evening'"), ("count", "x'ff00'"), ("text", "x'ff'")] {
+        for (column, value) in
+            [("json", "'no json'"), ("at", "'yesterday evening'"), ("count", "x'ff00'"), ("text", "x'ff'")]
+        {
             raw(store, "update thing set json = null, at = null, \"count\" = 1, text = null").await?;
             raw(store, &format!("update thing set \"{column}\" = {value}")).await?;
-            decode_error(store.db().find(Thing::KEY, &Filter::All).await.map(drop), &format!("thing.{column}"), "yesterday");
+            decode_error(
+                store.db().find(Thing::KEY, &Filter::All).await.map(drop),
+                &format!("thing.{column}"),
+                "yesterday",
+            );
         }
-        for at in ["1750000000", "1750000000123", "'2025-06-15 15:06:40'", "'2025-06-15T15:06:40.123Z'", "1750000000.0"] {
+        for at in [
+            "1750000000",
+            "1750000000123",
+            "'2025-06-15 15:06:40'",
+            "'2025-06-15T15:06:40.123Z'",
+            "1750000000.0",
+        ] {
             raw(store, &format!("update thing set \"count\" = 1, text = null, at = {at}")).await?;
             let row = store.db().find(Thing::KEY, &Filter::All).await?.unwrap_or_default();
             let read = row.get("at").and_then(Value::as_time).map(Timestamp::seconds);
@@ -524,7 +549,11 @@ async fn ids_that_cannot_exist_match_nothing(fresh: &impl Fresh) -> Result<(), S
         for impossible in ["nobody", "", "1 or 1=1", "99999999999999999999", "+1", "01", " 1"] {
             assert_eq!(store.db().count(Thing::KEY, &Thing::ID.is(impossible)).await?, 0, "{impossible}");
             assert_eq!(store.db().count(Thing::KEY, &Thing::ID.not(impossible)).await?, 1, "{impossible}");
-            assert_eq!(store.db().count(Thing::KEY, &Thing::ID.one_of([impossible])).await?, 0, "{impossible}");
+            assert_eq!(
+                store.db().count(Thing::KEY, &Thing::ID.one_of([impossible])).await?,
+                0,
+                "{impossible}"
+            );
         }
         store.close().await;
     }
@@ -551,12 +580,19 @@ async fn everything_can_be_renamed(fresh: &impl Fresh) -> Result<(), StoreError>
         Visit::EXPIRES.set(NOW),
     ]);
     store.db().insert(Visit::KEY, row).await?;
-    let found = store.db().find_with(Visit::KEY, &Visit::TOKEN.is("t"), Person::KEY, ("userId", "id")).await?;
-    assert_eq!(found.and_then(|(_, user)| user.text("email").map(str::to_owned)).as_deref(), Some("p1@example.com"));
+    let found =
+        store.db().find_with(Visit::KEY, &Visit::TOKEN.is("t"), Person::KEY, ("userId", "id")).await?;
+    assert_eq!(
+        found.and_then(|(_, user)| user.text("email").map(str::to_owned)).as_deref(),
+        Some("p1@example.com")
+    );
     let change = Row::from([Person::EMAIL.set("new@example.com")]);
     assert!(store.db().update_one(Person::KEY, &Person::EMAIL.is(&owner.email), change).await?.is_some());
     let by_mail = Person::EMAIL.is("new@example.com");
-    assert_eq!(store.db().list(Person::KEY, &Query::from(by_mail.clone()).newest_first("email")).await?.len(), 1);
+    assert_eq!(
+        store.db().list(Person::KEY, &Query::from(by_mail.clone()).newest_first("email")).await?.len(),
+        1
+    );
     assert!(store.db().consume(Person::KEY, &by_mail).await?.is_some());
     store.close().await;
     Ok(())
@@ -596,7 +632,9 @@ async fn a_foreign_database_is_adopted(fresh: &impl Fresh) -> Result<(), StoreEr
     assert_eq!(old.get("createdAt").and_then(Value::as_time), Timestamp::parse("2025-01-01T00:00:00Z"));
     raw(&store, "select \"favourite\" from \"user\"").await?;
     raw(&store, "select \"x\" from \"elsewhere\"").await?;
-    let name = |id: &str| Row::from([Person::ID.set(id), Person::NAME.set("n"), Person::EMAIL.set(id)]).with("username", "u");
+    let name = |id: &str| {
+        Row::from([Person::ID.set(id), Person::NAME.set("n"), Person::EMAIL.set(id)]).with("username", "u")
+    };
     store.db().insert(Person::KEY, name("a")).await?;
     assert!(store.db().insert(Person::KEY, name("b")).await.is_err_and(|error| error.is_unique()));
     store.close().await;
@@ -609,19 +647,27 @@ async fn the_issuer_of_older_versions_is_filled(fresh: &impl Fresh) -> Result<()
     store.migrate().await?;
     raw(&store, "alter table \"account\" add column \"issuer\" varchar(255)").await?;
     match store.dialect() {
-        Dialect::Postgres => raw(&store, "alter table \"account\" alter column \"issuer\" set not null").await?,
-        Dialect::MySql => raw(&store, "alter table \"account\" modify \"issuer\" varchar(255) not null").await?,
+        Dialect::Postgres => {
+            raw(&store, "alter table \"account\" alter column \"issuer\" set not null").await?
+        }
+        Dialect::MySql => {
+            raw(&store, "alter table \"account\" modify \"issuer\" varchar(255) not null").await?
+        }
         // SQLite adds NOT NULL columns only with a default, so the table is made anew.
         Dialect::Sqlite => {
-            raw(&store, "drop table account").await?;
-            raw(&store, "create table account (id text primary key, accountId text not null, providerId text not null, userId text not null, issuer text not null)").await?;
-            raw(&store, "create index account_userId_idx on account (userId)").await?;
+            let anew = "drop table account; \
+                create table account (id text primary key, accountId text not null, providerId text not null, \
+                userId text not null, issuer text not null); \
+                create index account_userId_idx on account (userId)";
+            raw(&store, anew).await?;
         }
     }
-    raw(&store, "create unique index \"account_issuer_uidx\" on \"account\" (\"issuer\", \"accountId\")").await.or_else(
-        // MySQL: accountId is a text without a length there.
-        |error| if store.dialect() == Dialect::MySql { Ok(()) } else { Err(error) },
-    )?;
+    raw(&store, "create unique index \"account_issuer_uidx\" on \"account\" (\"issuer\", \"accountId\")")
+        .await
+        .or_else(
+            // MySQL: accountId is a text without a length there.
+            |error| if store.dialect() == Dialect::MySql { Ok(()) } else { Err(error) },
+        )?;
     // Either way of starting notices it: migrating, or connecting to what was migrated elsewhere.
     let again = Store::connect(options).await?;
     assert!(again.migrate().await?.warnings.is_empty());
@@ -636,7 +682,8 @@ async fn the_issuer_of_older_versions_is_filled(fresh: &impl Fresh) -> Result<()
         again.db().insert(Login::KEY, row).await?;
     }
     let mut link = again.0.pool.link(false).await?;
-    let issuers = link.catalogue("select issuer from account order by issuer", vec![], &[super::Kind::Text]).await?;
+    let issuers =
+        link.catalogue("select issuer from account order by issuer", vec![], &[super::Kind::Text]).await?;
     link.commit().await?;
     assert_eq!(issuers, [vec![Value::from("github")], vec![Value::from("local:credential")]]);
     store.close().await;

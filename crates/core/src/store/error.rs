@@ -49,7 +49,8 @@ impl StoreError {
     /// again is right, because nothing of it happened.
     pub(super) fn gave_way(&self) -> bool {
         let Some(sqlx::Error::Database(error)) = self.driver() else { return false };
-        matches!(error.code().as_deref(), Some("40P01" | "40001")) || matches!(mysql_number(&**error), Some(1213 | 1205))
+        matches!(error.code().as_deref(), Some("40P01" | "40001"))
+            || matches!(mysql_number(&**error), Some(1213 | 1205))
     }
 
     /// The connection broke: the statement may or may not have run.
@@ -76,10 +77,9 @@ impl fmt::Display for StoreError {
                  connection limit is above `maxConnections`"
             ),
             Self::Unsafe(what) => write!(f, "the migration was refused and nothing was changed: {what}"),
-            Self::Decode(what) => write!(
-                f,
-                "unexpected value in {what}. Correct the row, or the column's type, and try again"
-            ),
+            Self::Decode(what) => {
+                write!(f, "unexpected value in {what}. Correct the row, or the column's type, and try again")
+            }
             Self::Other(source) => write!(f, "database error: {source}"),
         }
     }

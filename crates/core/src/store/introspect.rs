@@ -148,12 +148,18 @@ pub(super) async fn tables(link: &mut Link) -> Result<Vec<Existing>, StoreError>
     for line in lines(link, sql, Vec::new()).await? {
         let Some(table) = tables.iter_mut().find(|table| table.name == line.table) else { continue };
         match line.third {
-            Some(column) if !line.second => match table.indexes.iter_mut().find(|index| index.name == line.name) {
-                Some(index) => index.columns.push(column),
-                None => {
-                    table.indexes.push(ExistingIndex { name: line.name, unique: line.first, columns: vec![column] });
+            Some(column) if !line.second => {
+                match table.indexes.iter_mut().find(|index| index.name == line.name) {
+                    Some(index) => index.columns.push(column),
+                    None => {
+                        table.indexes.push(ExistingIndex {
+                            name: line.name,
+                            unique: line.first,
+                            columns: vec![column],
+                        });
+                    }
                 }
-            },
+            }
             _ => partial.push((line.table, line.name)),
         }
     }

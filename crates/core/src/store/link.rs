@@ -113,22 +113,32 @@ impl Link {
 
     /// The rows of a statement, all of them. SQLite's `… returning` is only done when it has been
     /// read to its end.
-    pub async fn rows(&mut self, statement: Statement, slots: &[Slot<'_>]) -> Result<Vec<Vec<Value>>, StoreError> {
+    pub async fn rows(
+        &mut self,
+        statement: Statement,
+        slots: &[Slot<'_>],
+    ) -> Result<Vec<Vec<Value>>, StoreError> {
         let Statement { sql, params } = statement;
         let sql = AssertSqlSafe(sql);
         match self.inner() {
             Driver::Sqlite(connection) => {
                 let rows = sqlx::query_with(sql, sqlite::bind(params)?).fetch_all(connection).await?;
-                rows.iter().map(|row| decode(slots, row.len(), |at, slot| sqlite::read(row, at, slot))).collect()
+                rows.iter()
+                    .map(|row| decode(slots, row.len(), |at, slot| sqlite::read(row, at, slot)))
+                    .collect()
             }
             Driver::Postgres(connection, named) => {
                 let query = sqlx::query_with(sql, postgres::bind(params)?).persistent(named);
                 let rows = query.fetch_all(connection).await?;
-                rows.iter().map(|row| decode(slots, row.len(), |at, slot| postgres::read(row, at, slot))).collect()
+                rows.iter()
+                    .map(|row| decode(slots, row.len(), |at, slot| postgres::read(row, at, slot)))
+                    .collect()
             }
             Driver::MySql(connection) => {
                 let rows = sqlx::query_with(sql, mysql::bind(params)?).fetch_all(connection).await?;
-                rows.iter().map(|row| decode(slots, row.len(), |at, slot| mysql::read(row, at, slot))).collect()
+                rows.iter()
+                    .map(|row| decode(slots, row.len(), |at, slot| mysql::read(row, at, slot)))
+                    .collect()
             }
         }
     }
@@ -172,7 +182,8 @@ impl Link {
         params: Vec<Param>,
         kinds: &[Kind],
     ) -> Result<Vec<Vec<Value>>, StoreError> {
-        let slots: Vec<_> = kinds.iter().map(|kind| Slot { table: "catalogue", column: "column", kind: *kind }).collect();
+        let slots: Vec<_> =
+            kinds.iter().map(|kind| Slot { table: "catalogue", column: "column", kind: *kind }).collect();
         self.rows(Statement { sql: sql.into(), params }, &slots).await
     }
 }
@@ -260,7 +271,9 @@ impl Slot<'_> {
             (Kind::Json, Found::Json(json)) => Some(Value::Json(json)),
             (Kind::Json, Found::Text(text)) => serde_json::from_str(&text).map(Value::Json).ok(),
             (Kind::TextList | Kind::IntList, Found::Json(json)) => list(json),
-            (Kind::TextList | Kind::IntList, Found::Text(text)) => serde_json::from_str(&text).ok().and_then(list),
+            (Kind::TextList | Kind::IntList, Found::Text(text)) => {
+                serde_json::from_str(&text).ok().and_then(list)
+            }
             _ => None,
         };
         value.ok_or_else(|| {

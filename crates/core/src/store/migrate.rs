@@ -43,6 +43,15 @@ impl Plan {
         self.statements.iter().map(|statement| format!("{statement};\n")).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn of_an_empty_database(
+        dialect: Dialect,
+        ids: IdKind,
+        schema: &super::Schema,
+    ) -> Result<Self, StoreError> {
+        Work::new(Writer { dialect, ids, schema }).finish(schema.tables().collect())
+    }
+
     /// Whether the database is as it should be.
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty()
@@ -109,7 +118,8 @@ impl Store {
             return Err(StoreError::Unavailable("another process has been migrating for a minute".into()));
         }
         let done = self.plan_and_do(&mut link).await;
-        let released = link.catalogue(&format!("select release_lock({NAME})"), Vec::new(), &[Kind::Int]).await;
+        let released =
+            link.catalogue(&format!("select release_lock({NAME})"), Vec::new(), &[Kind::Int]).await;
         let plan = done?;
         released?;
         Ok(plan)
@@ -139,7 +149,7 @@ impl Store {
     async fn plan(&self, link: &mut Link) -> Result<Plan, StoreError> {
         let existing = introspect::tables(link).await?;
         let writer = Writer { dialect: self.dialect(), ids: self.id_kind(), schema: self.schema() };
-        let mut work = Work { writer, plan: Plan::default(), unsafe_changes: Vec::new(), indexes: Vec::new() };
+        let mut work = Work::new(writer);
         let mut missing = Vec::new();
         for table in self.schema().tables() {
             match existing.iter().find(|known| same(writer.dialect, &known.name, &table.name)) {
@@ -147,14 +157,7 @@ impl Store {
                 None => missing.push(table),
             }
         }
-        for table in creation_order(missing) {
-            work.create(table)?;
-        }
-        if !work.unsafe_changes.is_empty() {
-            return Err(StoreError::Unsafe(work.unsafe_changes.join("\n")));
-        }
-        work.plan.statements.append(&mut work.indexes);
-        Ok(work.plan)
+        work.finish(missing)
     }
 }
 
@@ -181,7 +184,23 @@ struct Work<'a> {
     indexes: Vec<String>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(writer: Writer<'a>) -> Self {
+        Self { writer, plan: Plan::default(), unsafe_changes: Vec::new(), indexes: Vec::new() }
+    }
+
+    /// The tables that are missing, and at last the indexes.
+    fn finish(mut self, missing: Vec<&Table>) -> Result<Plan, StoreError> {
+        for table in creation_order(missing) {
+            self.create(table)?;
+        }
+        if !self.unsafe_changes.is_empty() {
+            return Err(StoreError::Unsafe(self.unsafe_changes.join("\n")));
+        }
+        self.plan.statements.append(&mut self.indexes);
+        Ok(self.plan)
+    }
+
     fn create(&mut self, table: &Table) -> Result<(), StoreError> {
         self.plan.statements.push(self.writer.create_table(table)?);
         for column in table.columns.iter().filter(|column| column.indexed && !column.unique) {
@@ -205,7 +224,13 @@ impl Work<'_> {
                 None => {
                     let has_rows = match populated {
                         Some(has_rows) => has_rows,
-                        None => *populated.insert(self.any(link, &format!("select 1 from {} limit 1", self.writer.quote(&table.name))).await?),
+                        None => *populated.insert(
+                            self.any(
+                                link,
+                                &format!("select 1 from {} limit 1", self.writer.quote(&table.name)),
+                            )
+                            .await?,
+                        ),
                     };
                     self.add(table, column, has_rows)?;
                 }
@@ -303,7 +328,8 @@ impl Work<'_> {
             }
             return Ok(());
         }
-        let first = |index: &introspect::ExistingIndex| index.columns.first().is_some_and(|c| same(dialect, c, name));
+        let first =
+            |index: &introspect::ExistingIndex| index.columns.first().is_some_and(|c| same(dialect, c, name));
         if known.indexes.iter().any(first) {
             return Ok(());
         }
@@ -385,23 +411,49 @@ fn unbounded(dialect: Dialect, kind: &str) -> bool {
 fn fits(dialect: Dialect, ids: IdKind, column: &Column, kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
     let kind = kind.split('(').next().unwrap_or_default().trim();
-    let text = matches!(kind, "text" | "varchar" | "character varying" | "character" | "char" | "uuid" | "citext" | "longtext" | "user-defined");
+    let text = matches!(
+        kind,
+        "text"
+            | "varchar"
+            | "character varying"
+            | "character"
+            | "char"
+            | "uuid"
+            | "citext"
+            | "longtext"
+            | "user-defined"
+    );
     let number = matches!(
         kind,
-        "integer" | "int" | "int4" | "int8" | "bigint" | "smallint" | "numeric" | "decimal" | "real" | "float" | "double" | "double precision"
+        "integer"
+            | "int"
+            | "int4"
+            | "int8"
+            | "bigint"
+            | "smallint"
+            | "numeric"
+            | "decimal"
+            | "real"
+            | "float"
+            | "double"
+            | "double precision"
     );
     match column.kind {
         Kind::Id if ids == IdKind::Serial => number,
         Kind::Id | Kind::Text => text,
         Kind::Int | Kind::BigInt => number,
-        Kind::Bool => matches!(kind, "boolean" | "bool" | "tinyint") || (dialect == Dialect::Sqlite && kind == "integer"),
+        Kind::Bool => {
+            matches!(kind, "boolean" | "bool" | "tinyint")
+                || (dialect == Dialect::Sqlite && kind == "integer")
+        }
         Kind::Time => {
             matches!(kind, "date" | "datetime" | "timestamp" | "timestamptz")
                 || kind.starts_with("timestamp with")
                 || (dialect == Dialect::Sqlite && matches!(kind, "integer" | "text"))
         }
         Kind::Json | Kind::TextList | Kind::IntList => {
-            matches!(kind, "json" | "jsonb" | "array") || (dialect != Dialect::Postgres && matches!(kind, "text" | "longtext"))
+            matches!(kind, "json" | "jsonb" | "array")
+                || (dialect != Dialect::Postgres && matches!(kind, "text" | "longtext"))
         }
     }
 }
@@ -418,7 +470,8 @@ mod tests {
         let parent = Table::new("parent", vec![Column::id(), Column::foreign("self", "parent")]);
         let core = Table::new("core", vec![Column::id()]).order(1);
         let schema = Schema::new(vec![child, parent, core]);
-        let order: Vec<_> = creation_order(schema.tables().collect()).iter().map(|table| table.key.clone()).collect();
+        let order: Vec<_> =
+            creation_order(schema.tables().collect()).iter().map(|table| table.key.clone()).collect();
         assert_eq!(order, ["core", "parent", "child"]);
     }
 }

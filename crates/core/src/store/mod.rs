@@ -31,6 +31,8 @@ mod value;
 pub mod conformance;
 
 #[cfg(test)]
+mod expected;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -359,12 +361,13 @@ impl Db<'_> {
             }
         }
         let issuer;
-        let extra: &[(&str, Value)] = if table_key == migrate::ACCOUNT && store.0.issuer.load(Ordering::Relaxed) {
-            issuer = [(migrate::ISSUER, migrate::issuer_of(&row))];
-            &issuer
-        } else {
-            &[]
-        };
+        let extra: &[(&str, Value)] =
+            if table_key == migrate::ACCOUNT && store.0.issuer.load(Ordering::Relaxed) {
+                issuer = [(migrate::ISSUER, migrate::issuer_of(&row))];
+                &issuer
+            } else {
+                &[]
+            };
         let statement = store.0.compiler.insert(table, &row, extra)?;
         let outcome = if store.dialect() == Dialect::MySql {
             let slots = slots(table);
@@ -383,7 +386,12 @@ impl Db<'_> {
     ///
     /// # Errors
     /// [`StoreError::Unique`] when a new value is taken.
-    pub async fn update(&mut self, table_key: &str, filter: &Filter, changes: Row) -> Result<u64, StoreError> {
+    pub async fn update(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        changes: Row,
+    ) -> Result<u64, StoreError> {
         if changes.is_empty() {
             return self.count(table_key, filter).await;
         }
@@ -443,7 +451,8 @@ impl Db<'_> {
         by: i64,
         changes: Row,
     ) -> Result<Option<Row>, StoreError> {
-        self.change(table_key, filter, Change::Update { changes: &changes, increment: Some((column, by)) }).await
+        self.change(table_key, filter, Change::Update { changes: &changes, increment: Some((column, by)) })
+            .await
     }
 
     async fn change(
@@ -462,7 +471,9 @@ impl Db<'_> {
         } else {
             let statement = match &change {
                 Change::Delete => compiler.delete(table, filter, true)?,
-                Change::Update { changes, increment } => compiler.update(table, filter, changes, *increment, true)?,
+                Change::Update { changes, increment } => {
+                    compiler.update(table, filter, changes, *increment, true)?
+                }
             };
             self.rows(statement, table, false).await?
         };
@@ -552,7 +563,11 @@ async fn perform(store: &Store, link: &mut Link, job: &Job<'_>) -> Result<Outcom
 }
 
 fn slots(table: &Table) -> Vec<Slot<'_>> {
-    table.columns.iter().map(|column| Slot { table: &table.key, column: &column.key, kind: column.kind }).collect()
+    table
+        .columns
+        .iter()
+        .map(|column| Slot { table: &table.key, column: &column.key, kind: column.kind })
+        .collect()
 }
 
 fn row(table: &Table, values: Vec<Value>) -> Row {

@@ -6,7 +6,9 @@
 use std::str::FromStr;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow, MySqlValueRef};
-use sqlx::{Arguments as _, ConnectOptions as _, Executor as _, MySql, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{
+    Arguments as _, ConnectOptions as _, Executor as _, MySql, Row as _, TypeInfo as _, ValueRef as _,
+};
 use time::{Date, OffsetDateTime};
 
 use super::link::{Found, Slot, pool_options};
@@ -74,15 +76,17 @@ fn found(raw: MySqlValueRef<'_>) -> Result<Found, sqlx::error::BoxDynError> {
     }
     let kind = raw.type_info().name().to_owned();
     Ok(match kind.as_str() {
-        kind if kind.ends_with("UNSIGNED") => i64::try_from(get::<u64>(raw)?).map_or(Found::Other, Found::Int),
+        kind if kind.ends_with("UNSIGNED") => {
+            i64::try_from(get::<u64>(raw)?).map_or(Found::Other, Found::Int)
+        }
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => Found::Int(get(raw)?),
         "FLOAT" => Found::Float(get::<f32>(raw)?.into()),
         "DOUBLE" => Found::Float(get(raw)?),
         "TIMESTAMP" | "DATETIME" => Found::Time(get::<OffsetDateTime>(raw).map(Timestamp::from)?),
         "DATE" => Found::Time(get::<Date>(raw)?.midnight().assume_utc().into()),
         // DECIMAL travels as text, and so does JSON.
-        "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" | "JSON" | "DECIMAL" | "BINARY"
-        | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => {
+        "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" | "JSON"
+        | "DECIMAL" | "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => {
             String::from_utf8(get::<Vec<u8>>(raw)?).map_or(Found::Other, Found::Text)
         }
         _ => Found::Other,

@@ -10,7 +10,9 @@ use std::str::FromStr;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgValueRef};
 use sqlx::types::{Json, Uuid};
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Postgres, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, ConnectOptions as _, Postgres, Row as _, TypeInfo as _, ValueRef as _,
+};
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
 use super::link::{Found, Slot, pool_options};
@@ -41,7 +43,9 @@ pub(super) async fn begin(
 ) -> Result<sqlx::Transaction<'static, Postgres>, StoreError> {
     Ok(match pooling {
         Pooling::Direct => pool.begin().await?,
-        Pooling::Transaction { begin } => pool.begin_with(AssertSqlSafe(std::sync::Arc::clone(begin))).await?,
+        Pooling::Transaction { begin } => {
+            pool.begin_with(AssertSqlSafe(std::sync::Arc::clone(begin))).await?
+        }
     })
 }
 
@@ -54,7 +58,8 @@ struct Address {
 
 /// Reads `currentSchema`/`search_path`/`schema` (JDBC's and Prisma's names) and `pgbouncer`.
 fn address(url: &str) -> Result<Address, StoreError> {
-    let mut parsed = url::Url::parse(url).map_err(|error| StoreError::other(format!("the database URL: {error}")))?;
+    let mut parsed =
+        url::Url::parse(url).map_err(|error| StoreError::other(format!("the database URL: {error}")))?;
     let mut pgbouncer = parsed.host_str().is_some_and(|host| host.contains("-pooler."));
     let mut search_path = None;
     let mut rest = Vec::new();
@@ -102,7 +107,9 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<(sqlx::PgPool, P
         }
         Pooling::Direct
     };
-    let pool = pool_options::<Postgres>(options.max_connections, options.acquire_timeout).connect_with(connect).await?;
+    let pool = pool_options::<Postgres>(options.max_connections, options.acquire_timeout)
+        .connect_with(connect)
+        .await?;
     Ok((pool, pooling))
 }
 

@@ -212,7 +212,11 @@ impl Column {
 
     /// Points to a column of another table; a pointer to `id` has the kind of an id.
     #[must_use]
-    pub fn references(mut self, table: impl Into<Cow<'static, str>>, column: impl Into<Cow<'static, str>>) -> Self {
+    pub fn references(
+        mut self,
+        table: impl Into<Cow<'static, str>>,
+        column: impl Into<Cow<'static, str>>,
+    ) -> Self {
         let column = column.into();
         if column == "id" {
             self.kind = Kind::Id;
@@ -365,7 +369,8 @@ impl Schema {
 
     /// Gives a column another name in the database (`user.fields.email`).
     pub fn set_column_name(&mut self, table_key: &str, column_key: &str, name: impl Into<String>) {
-        let column = self.get_mut(table_key).and_then(|table| table.columns.iter_mut().find(|c| c.key == column_key));
+        let column =
+            self.get_mut(table_key).and_then(|table| table.columns.iter_mut().find(|c| c.key == column_key));
         if let Some(column) = column {
             column.name = name.into();
         }

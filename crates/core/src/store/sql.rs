@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sea_query::{
-    Alias, Condition, Expr, ExprTrait, Func, IntoColumnRef, LikeExpr, MysqlQueryBuilder, PostgresQueryBuilder,
-    Query as Sql, QueryStatementWriter, ReturningClause, SelectStatement, SqliteQueryBuilder, Value as SqlValue,
+    Alias, Condition, Expr, ExprTrait, Func, IntoColumnRef, LikeExpr, MysqlQueryBuilder,
+    PostgresQueryBuilder, Query as Sql, QueryStatementWriter, ReturningClause, SelectStatement,
+    SqliteQueryBuilder, Value as SqlValue,
 };
 
 use super::filter::{Filter, Order, Query};
@@ -404,7 +405,12 @@ impl Compiler {
     }
 
     /// A filter with its values taken out; both the shape and the parameters grow.
-    fn lower<'t>(&self, table: &'t Table, filter: &Filter, draft: &mut Draft) -> Result<Cond<'t>, StoreError> {
+    fn lower<'t>(
+        &self,
+        table: &'t Table,
+        filter: &Filter,
+        draft: &mut Draft,
+    ) -> Result<Cond<'t>, StoreError> {
         let cond = match filter {
             Filter::All => Cond::True,
             Filter::And(parts) => {
@@ -521,7 +527,9 @@ impl Compiler {
         match cond {
             Cond::True => Condition::all(),
             Cond::False => leaf(Expr::cust("1 = 0")),
-            Cond::All(parts) => parts.iter().fold(Condition::all(), |all, part| all.add(self.condition(alias, part))),
+            Cond::All(parts) => {
+                parts.iter().fold(Condition::all(), |all, part| all.add(self.condition(alias, part)))
+            }
             Cond::Any(parts) if parts.is_empty() => leaf(Expr::cust("1 = 0")),
             // An empty `all()` vanishes inside `any()`, but it stands for "every row".
             Cond::Any(parts) => parts.iter().fold(Condition::any(), |any, part| {
@@ -574,7 +582,9 @@ impl Compiler {
         }
         match value {
             // PostgreSQL has no NUL in texts, so no row has this one.
-            Value::Text(text) if column.kind == Kind::Text && self.dialect == Dialect::Postgres && text.contains('\0') => {
+            Value::Text(text)
+                if column.kind == Kind::Text && self.dialect == Dialect::Postgres && text.contains('\0') =>
+            {
                 Ok(None)
             }
             _ => self.write(table, column, value).map(Some),
@@ -602,7 +612,9 @@ impl Compiler {
             }
             (Kind::Text, Value::Json(json)) => Param::Text(json.to_string()),
             (Kind::Json, Value::Json(json)) => Param::Json(json.clone()),
-            (Kind::TextList | Kind::IntList, Value::Json(json @ serde_json::Value::Array(_))) => Param::Json(json.clone()),
+            (Kind::TextList | Kind::IntList, Value::Json(json @ serde_json::Value::Array(_))) => {
+                Param::Json(json.clone())
+            }
             _ => return Err(refused()),
         })
     }

@@ -50,7 +50,9 @@ fn create(path: &Path) -> Result<(), StoreError> {
     match file.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(StoreError::other(format!("cannot create the database file {}: {error}", path.display()))),
+        Err(error) => {
+            Err(StoreError::other(format!("cannot create the database file {}: {error}", path.display())))
+        }
     }
 }
 
@@ -86,9 +88,8 @@ fn found(raw: SqliteValueRef<'_>) -> Result<Found, sqlx::error::BoxDynError> {
         "INTEGER" => Found::Int(<i64 as sqlx::Decode<Sqlite>>::decode(raw)?),
         "REAL" => Found::Float(<f64 as sqlx::Decode<Sqlite>>::decode(raw)?),
         // A text that is not UTF-8 is nothing that we wrote.
-        "TEXT" | "BLOB" => {
-            String::from_utf8(<Vec<u8> as sqlx::Decode<Sqlite>>::decode(raw)?).map_or(Found::Other, Found::Text)
-        }
+        "TEXT" | "BLOB" => String::from_utf8(<Vec<u8> as sqlx::Decode<Sqlite>>::decode(raw)?)
+            .map_or(Found::Other, Found::Text),
         _ => Found::Other,
     })
 }

@@ -149,8 +149,10 @@ async fn a_database_that_is_away_is_unavailable_and_answers_503_with_retry_after
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for scheme in ["postgres", "mysql"] {
         let url = format!("{scheme}://u:hunter2@127.0.0.1:{port}/db");
-        let options =
-            ConnectOptions { acquire_timeout: Duration::from_millis(300), ..ConnectOptions::new(url, Schema::default()) };
+        let options = ConnectOptions {
+            acquire_timeout: Duration::from_millis(300),
+            ..ConnectOptions::new(url, Schema::default())
+        };
         let error = Store::connect(options).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
         assert!(!error.to_string().contains("hunter2"));
@@ -163,8 +165,10 @@ async fn a_database_that_is_away_is_unavailable_and_answers_503_with_retry_after
 #[tokio::test]
 async fn a_full_pool_and_a_closed_one_are_unavailable() {
     let schema = Schema::new(vec![Table::new("thing", vec![Column::id()])]);
-    let options =
-        ConnectOptions { acquire_timeout: Duration::from_millis(100), ..ConnectOptions::new("sqlite::memory:", schema) };
+    let options = ConnectOptions {
+        acquire_timeout: Duration::from_millis(100),
+        ..ConnectOptions::new("sqlite::memory:", schema)
+    };
     let store = Store::connect(options).await.unwrap();
     store.migrate().await.unwrap();
     let tx = store.begin().await.unwrap();
@@ -179,7 +183,8 @@ async fn a_full_pool_and_a_closed_one_are_unavailable() {
 async fn the_texts_of_statements_do_not_grow_without_bound() {
     let store = memory().await;
     for length in 1..1500 {
-        let filter = Filter::In("id".into(), (0..length % 1100).map(|n| Value::from(n.to_string())).collect());
+        let filter =
+            Filter::In("id".into(), (0..length % 1100).map(|n| Value::from(n.to_string())).collect());
         store.0.compiler.find(store.table("thing").unwrap(), &filter, false).unwrap();
     }
     assert!(store.0.compiler.texts() <= 1024);

@@ -221,8 +221,9 @@ impl Row {
     /// # Errors
     /// [`StoreError::Decode`] when the column is missing or of another type.
     pub fn take<T: Cell>(&mut self, table: &str, key: &str) -> Result<T, StoreError> {
-        T::from_value(self.remove(key))
-            .map_err(|found| StoreError::Decode(format!("{table}.{key}: expected {}, found {found}", T::WHAT)))
+        T::from_value(self.remove(key)).map_err(|found| {
+            StoreError::Decode(format!("{table}.{key}: expected {}, found {found}", T::WHAT))
+        })
     }
 
     pub(super) fn push(&mut self, key: Cow<'static, str>, value: Value) {

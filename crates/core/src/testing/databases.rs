@@ -172,7 +172,10 @@ fn installed(program: &str) -> Option<PathBuf> {
         // The newest first.
         folders.sort_by(|a, b| b.cmp(a));
     }
-    folders.extend(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/homebrew/bin"].map(PathBuf::from));
+    folders.extend(
+        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/homebrew/bin"]
+            .map(PathBuf::from),
+    );
     if let Some(path) = env("PATH") {
         folders.extend(std::env::split_paths(&path));
     }
@@ -210,7 +213,8 @@ fn start(user: &str, script: impl Fn(&str, u16) -> (String, String)) -> Option<S
         Err(error) => failed(&error.to_string()),
     };
     let mut shell = shell;
-    let spawned = shell.args(["-c", &text]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let spawned =
+        shell.args(["-c", &text]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut shell = match spawned {
         Ok(shell) => shell,
         Err(error) => failed(&error.to_string()),
