@@ -55,8 +55,8 @@ const SQLITE_INDEXES: &str = r#"select m.name, l.name, i.name, l."unique", l.par
     where m.type = 'table' order by m.name, l.name, i.seqno"#;
 
 const POSTGRES_COLUMNS: &str = "select table_name::text, column_name::text, data_type::text,
-    (is_nullable = 'NO')::int8,
-    (column_default is not null or is_identity = 'YES' or is_generated = 'ALWAYS')::int8
+    (is_nullable = 'NO')::int::int8,
+    (column_default is not null or is_identity = 'YES' or is_generated = 'ALWAYS')::int::int8
     from information_schema.columns
     where table_schema = current_schema() and ($1 = '' or table_name::text = $1)
     order by table_name, ordinal_position";

@@ -25,7 +25,8 @@ pub(super) enum Link {
     Postgres(PoolConnection<Postgres>),
     MySql(PoolConnection<MySql>),
     SqliteTx(Transaction<'static, Sqlite>),
-    PostgresTx(Transaction<'static, Postgres>),
+    /// With whether its statements may be kept under names.
+    PostgresTx(Transaction<'static, Postgres>, bool),
     MySqlTx(Transaction<'static, MySql>),
 }
 
@@ -45,11 +46,13 @@ impl Pool {
             // A transaction that starts by reading and then writes can find that another writer was
             // faster and must fail; one that starts as a writer waits its turn instead.
             (Self::Sqlite(pool), true) => Link::SqliteTx(pool.begin_with("BEGIN IMMEDIATE").await?),
-            (Self::Postgres(pool, pooling), true) => Link::PostgresTx(postgres::begin(pool, pooling).await?),
+            (Self::Postgres(pool, pooling), true) => {
+                Link::PostgresTx(postgres::begin(pool, pooling).await?, pooling.names_last())
+            }
             (Self::Postgres(pool, pooling), false) => match pooling {
                 postgres::Pooling::Direct => Link::Postgres(pool.acquire().await?),
                 postgres::Pooling::Transaction { .. } => {
-                    Link::PostgresTx(postgres::begin(pool, pooling).await?)
+                    Link::PostgresTx(postgres::begin(pool, pooling).await?, false)
                 }
             },
             (Self::MySql(pool), false) => Link::MySql(pool.acquire().await?),
@@ -70,7 +73,7 @@ impl Link {
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) | Self::SqliteTx(_) => Dialect::Sqlite,
-            Self::Postgres(_) | Self::PostgresTx(_) => Dialect::Postgres,
+            Self::Postgres(_) | Self::PostgresTx(..) => Dialect::Postgres,
             Self::MySql(_) | Self::MySqlTx(_) => Dialect::MySql,
         }
     }
@@ -79,7 +82,7 @@ impl Link {
     pub async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::SqliteTx(tx) => tx.commit().await?,
-            Self::PostgresTx(tx) => tx.commit().await?,
+            Self::PostgresTx(tx, _) => tx.commit().await?,
             Self::MySqlTx(tx) => tx.commit().await?,
             Self::Sqlite(_) | Self::Postgres(_) | Self::MySql(_) => {}
         }
@@ -90,7 +93,7 @@ impl Link {
     pub async fn rollback(self) -> Result<(), StoreError> {
         match self {
             Self::SqliteTx(tx) => tx.rollback().await?,
-            Self::PostgresTx(tx) => tx.rollback().await?,
+            Self::PostgresTx(tx, _) => tx.rollback().await?,
             Self::MySqlTx(tx) => tx.rollback().await?,
             Self::Sqlite(_) | Self::Postgres(_) | Self::MySql(_) => {}
         }
@@ -102,7 +105,7 @@ impl Link {
             Self::Sqlite(held) => Driver::Sqlite(held),
             Self::SqliteTx(held) => Driver::Sqlite(held),
             Self::Postgres(held) => Driver::Postgres(held, true),
-            Self::PostgresTx(held) => Driver::Postgres(held, true),
+            Self::PostgresTx(held, named) => Driver::Postgres(held, *named),
             Self::MySql(held) => Driver::MySql(held),
             Self::MySqlTx(held) => Driver::MySql(held),
         }
@@ -124,8 +127,9 @@ impl Link {
                     .map(|row| decode(slots, row.len(), |at, slot| sqlite::read(row, at, slot)))
                     .collect()
             }
-            Driver::Postgres(connection, _) => {
-                let rows = sqlx::query_with(sql, postgres::bind(params)?).fetch_all(connection).await?;
+            Driver::Postgres(connection, named) => {
+                let query = sqlx::query_with(sql, postgres::bind(params)?).persistent(named);
+                let rows = query.fetch_all(connection).await?;
                 rows.iter()
                     .map(|row| decode(slots, row.len(), |at, slot| postgres::read(row, at, slot)))
                     .collect()
@@ -148,8 +152,9 @@ impl Link {
                 let done = sqlx::query_with(sql, sqlite::bind(params)?).execute(connection).await?;
                 (done.rows_affected(), 0)
             }
-            Driver::Postgres(connection, _) => {
-                let done = sqlx::query_with(sql, postgres::bind(params)?).execute(connection).await?;
+            Driver::Postgres(connection, named) => {
+                let query = sqlx::query_with(sql, postgres::bind(params)?).persistent(named);
+                let done = query.execute(connection).await?;
                 (done.rows_affected(), 0)
             }
             Driver::MySql(connection) => {

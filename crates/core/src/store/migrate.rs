@@ -43,6 +43,15 @@ impl Plan {
         self.statements.iter().map(|statement| format!("{statement};\n")).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn of_an_empty_database(
+        dialect: Dialect,
+        ids: IdKind,
+        schema: &super::Schema,
+    ) -> Result<Self, StoreError> {
+        Work::new(Writer { dialect, ids, schema }).finish(schema.tables().collect())
+    }
+
     /// Whether the database is as it should be.
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty()
@@ -140,8 +149,7 @@ impl Store {
     async fn plan(&self, link: &mut Link) -> Result<Plan, StoreError> {
         let existing = introspect::tables(link).await?;
         let writer = Writer { dialect: self.dialect(), ids: self.id_kind(), schema: self.schema() };
-        let mut work =
-            Work { writer, plan: Plan::default(), unsafe_changes: Vec::new(), indexes: Vec::new() };
+        let mut work = Work::new(writer);
         let mut missing = Vec::new();
         for table in self.schema().tables() {
             match existing.iter().find(|known| same(writer.dialect, &known.name, &table.name)) {
@@ -149,14 +157,7 @@ impl Store {
                 None => missing.push(table),
             }
         }
-        for table in creation_order(missing) {
-            work.create(table)?;
-        }
-        if !work.unsafe_changes.is_empty() {
-            return Err(StoreError::Unsafe(work.unsafe_changes.join("\n")));
-        }
-        work.plan.statements.append(&mut work.indexes);
-        Ok(work.plan)
+        work.finish(missing)
     }
 }
 
@@ -183,7 +184,23 @@ struct Work<'a> {
     indexes: Vec<String>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(writer: Writer<'a>) -> Self {
+        Self { writer, plan: Plan::default(), unsafe_changes: Vec::new(), indexes: Vec::new() }
+    }
+
+    /// The tables that are missing, and at last the indexes.
+    fn finish(mut self, missing: Vec<&Table>) -> Result<Plan, StoreError> {
+        for table in creation_order(missing) {
+            self.create(table)?;
+        }
+        if !self.unsafe_changes.is_empty() {
+            return Err(StoreError::Unsafe(self.unsafe_changes.join("\n")));
+        }
+        self.plan.statements.append(&mut self.indexes);
+        Ok(self.plan)
+    }
+
     fn create(&mut self, table: &Table) -> Result<(), StoreError> {
         self.plan.statements.push(self.writer.create_table(table)?);
         for column in table.columns.iter().filter(|column| column.indexed && !column.unique) {

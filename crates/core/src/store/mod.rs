@@ -30,6 +30,11 @@ mod value;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
+#[cfg(test)]
+mod expected;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

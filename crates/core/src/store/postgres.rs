@@ -30,6 +30,13 @@ pub(super) enum Pooling {
     Transaction { begin: std::sync::Arc<str> },
 }
 
+impl Pooling {
+    /// Whether a named statement is still there in the next transaction.
+    pub fn names_last(&self) -> bool {
+        matches!(self, Self::Direct)
+    }
+}
+
 pub(super) async fn begin(
     pool: &sqlx::PgPool,
     pooling: &Pooling,

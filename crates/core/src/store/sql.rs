@@ -139,6 +139,11 @@ impl Compiler {
         Self { dialect, ids, texts: RwLock::new(HashMap::new()) }
     }
 
+    #[cfg(test)]
+    pub fn texts(&self) -> usize {
+        self.texts.read().unwrap().len()
+    }
+
     /// The statement of a draft: its text from memory, or made by `build`.
     fn finish(
         &self,

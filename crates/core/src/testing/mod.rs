@@ -1,10 +1,3 @@
-//! For tests: an app in memory, and actors that talk HTTP to it as browsers do.
-//!
-//! Time stands still until a test moves it, chance is seeded, mails and webhooks arrive in memory: so no
-//! test sleeps, depends on luck or on another test.
+//! What tests need and no deployment has.
 
-mod actor;
-mod app;
-
-pub use actor::{Actor, Reply};
-pub use app::{TestApp, Told};
+pub mod databases;
