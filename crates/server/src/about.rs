@@ -65,7 +65,7 @@ impl About {
             features,
             config: match file {
                 Some(file) => file.display().to_string(),
-                None => format!("none; the defaults, and {} when there is one", crate::load::DEFAULT_FILE),
+                None => format!("the defaults; {} is read when it is there", crate::load::DEFAULT_FILE),
             },
             passwords,
         }
