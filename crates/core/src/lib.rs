@@ -2,9 +2,8 @@
 //! meet. It knows no feature.
 
 pub mod clock;
-pub mod config;
 pub mod crypto;
 pub mod error;
-pub mod hooks;
-pub mod outbound;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

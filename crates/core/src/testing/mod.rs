@@ -1,0 +1,3 @@
+//! What tests need and no deployment has.
+
+pub mod databases;
