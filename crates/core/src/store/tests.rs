@@ -294,9 +294,9 @@ DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "
 SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ?  [Text("%50!%!!%"), Int(1)]
 "#);
     insta::assert_snapshot!(sql(Dialect::MySql), @r#"
-SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? LIMIT ? [Text("s"), Int(1)]
-UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND `count` < ? LIMIT ?) [Text("y"), Int(1), Text("x"), Int(3), Int(1)]
-DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND `count` < ? LIMIT ?) [Text("x"), Int(3), Int(1)]
+SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? AND CAST(`a`.`id` AS binary) = ? LIMIT ? [Text("s"), Text("s"), Int(1)]
+UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("y"), Int(1), Text("x"), Text("x"), Int(3), Int(1)]
+DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("x"), Text("x"), Int(3), Int(1)]
 SELECT `id`, `email`, `count` FROM `user` WHERE `email` LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ? FOR UPDATE [Text("%50!%!!%"), Int(1)]
 "#);
 }
