@@ -91,7 +91,7 @@ async function serve(name, [program, ...words], folder, ready, signal) {
     } catch (error) {
       if (Date.now() > deadline) {
         await stop();
-        throw new Error(`${name} is not ready after 60 s: ${error.message}\n${log}`);
+        throw new Error(`${name} is not ready after 60 s: ${error.message}\n${log.slice(-2_000)}`);
       }
       await sleep(100);
     }
@@ -141,7 +141,8 @@ async function mariadb(install, server) {
   run(wrap([install, "--no-defaults", `--datadir=${data}`, "--auth-root-authentication-method=normal", "--skip-test-db"]), folder);
   const port = await freePort();
   const init = path.join(folder, "init.sql");
-  writeFileSync(init, "create user portcullis@'127.0.0.1' identified by 'gate'; grant all on *.* to portcullis@'127.0.0.1';\n");
+  // One statement a line is what an init file may have.
+  writeFileSync(init, "create user portcullis@'127.0.0.1' identified by 'gate';\ngrant all on *.* to portcullis@'127.0.0.1';\n");
   own(init);
   const url = (database) => `mysql://portcullis:gate@127.0.0.1:${port}/${database}`;
   const query = async (at, sql) => {
