@@ -373,6 +373,8 @@ pub struct Field {
     pub name: String,
     /// Its Rust type, `Option` taken off.
     pub kind: String,
+    /// Was there an `Option`?
+    pub optional: bool,
     /// What it does.
     pub docs: String,
 }
@@ -386,7 +388,7 @@ pub struct Settings {
     pub fields: Vec<Field>,
 }
 
-/// The structs that derive `Deserialize`.
+/// The structs that derive `Deserialize`, and those called `…Settings` that do it by hand.
 pub fn settings(source: &str) -> Vec<Settings> {
     let source = without_tests(source);
     let code = code(source);
@@ -399,11 +401,12 @@ pub fn settings(source: &str) -> Vec<Settings> {
         let Some(open) = after.find(['{', ';', '(']).map(|offset| at + "struct".len() + offset) else {
             continue;
         };
-        if words(head, "Deserialize").next().is_none() || code.as_bytes().get(open) != Some(&b'{') {
+        let derived = words(head, "Deserialize").next().is_some();
+        if !(derived || name.ends_with("Settings")) || code.as_bytes().get(open) != Some(&b'{') {
             continue;
         }
-        let camel =
-            source.get(head_start..at).is_some_and(|head| head.contains("rename_all = \"camelCase\""));
+        let camel = !derived
+            || source.get(head_start..at).is_some_and(|head| head.contains("rename_all = \"camelCase\""));
         let Some(close) = closing(&code, open) else { continue };
         let mut fields = Vec::new();
         for (start, end) in items(&code, open + 1, close - 1, b',') {
@@ -417,8 +420,9 @@ pub fn settings(source: &str) -> Vec<Settings> {
                 None => own.to_owned(),
             };
             let kind = kind.trim();
-            let kind = kind.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')).unwrap_or(kind);
-            fields.push(Field { name, kind: kind.to_owned(), docs: docs(piece) });
+            let inner = kind.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>'));
+            let kind = inner.unwrap_or(kind).to_owned();
+            fields.push(Field { name, kind, optional: inner.is_some(), docs: docs(piece) });
         }
         found.push(Settings { name: name.to_owned(), fields });
     }
@@ -551,16 +555,17 @@ mod tests {
         "#;
         let found = settings(text);
         assert_eq!(found.len(), 1);
-        let field = |name: &str, kind: &str, docs: &str| Field {
+        let field = |name: &str, kind: &str, optional, docs: &str| Field {
             name: name.into(),
             kind: kind.into(),
+            optional,
             docs: docs.into(),
         };
         assert_eq!(
             found[0].fields,
             [
-                field("maxAge", "i64", "Seconds. Default 60."),
-                field("baseURL", "BTreeMap<String, String>", "A map.")
+                field("maxAge", "i64", true, "Seconds. Default 60."),
+                field("baseURL", "BTreeMap<String, String>", false, "A map.")
             ]
         );
     }

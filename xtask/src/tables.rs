@@ -2,6 +2,7 @@
 //! `<!-- routes -->` … `<!-- /routes -->`; in a room's README it holds the room's, in `docs/` all of them
 //! (`options` there: the engine's settings).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use crate::tree::{FEATURES, Tree};
 const KINDS: [&str; 4] = ["routes", "errors", "options", "columns"];
 /// The engine's settings.
 const CONFIG: &str = "crates/core/src/config.rs";
+/// A type of the settings that keeps the order of its keys, and what it is to the operator.
+const ADDITIONAL: (&str, &str) = ("AdditionalFields", "BTreeMap<String, FieldSettings>");
 /// Errors that every room may answer with.
 const CORE_ERRORS: &str = "crates/core/src/error.rs";
 
@@ -153,32 +156,40 @@ fn options(all: &[Settings]) -> String {
     });
     let mut rows = Vec::new();
     if let Some(top) = top {
-        flatten(all, top, "", &mut rows);
+        flatten(all, top, "", &mut rows, &mut BTreeMap::new());
     }
     table(&["option", "type", "default", "what it does"], &rows)
 }
 
-fn flatten(all: &[Settings], settings: &Settings, prefix: &str, rows: &mut Vec<Vec<String>>) {
+/// Adds the rows of one struct. What stands there already under another path is referred to.
+fn flatten(
+    all: &[Settings],
+    settings: &Settings,
+    prefix: &str,
+    rows: &mut Vec<Vec<String>>,
+    written: &mut BTreeMap<String, String>,
+) {
     for field in &settings.fields {
         let path = format!("{prefix}{}", field.name);
+        let rust = if field.kind == ADDITIONAL.0 { ADDITIONAL.1 } else { &field.kind };
         let inner = all
             .iter()
-            .find(|one| one.name != settings.name && source::words(&field.kind, &one.name).next().is_some());
-        match inner {
-            Some(inner) => {
-                let place = if field.kind.starts_with("Vec<") {
-                    format!("{path}[].")
-                } else if field.kind.starts_with("BTreeMap<") {
-                    format!("{path}.NAME.")
-                } else {
-                    format!("{path}.")
-                };
-                flatten(all, inner, &place, rows);
-            }
-            None => {
-                rows.push(vec![format!("`{path}`"), kind(&field.kind), default(field), field.docs.clone()])
-            }
+            .find(|one| one.name != settings.name && source::words(rust, &one.name).next().is_some());
+        let Some(inner) = inner else {
+            rows.push(vec![format!("`{path}`"), kind(rust), default(field), field.docs.clone()]);
+            continue;
+        };
+        if let Some(there) = written.get(&inner.name) {
+            rows.push(vec![format!("`{path}`"), format!("as `{there}`"), "–".into(), field.docs.clone()]);
+            continue;
         }
+        written.insert(inner.name.clone(), path.clone());
+        let place = match rust {
+            list if list.starts_with("Vec<") => format!("{path}[]."),
+            map if map.starts_with("BTreeMap<") => format!("{path}.NAME."),
+            _ => format!("{path}."),
+        };
+        flatten(all, inner, &place, rows, written);
     }
 }
 
@@ -190,9 +201,7 @@ fn kind(rust: &str) -> String {
         "Callback" => "function (`{ webhook }`)".into(),
         "Vec<String>" => "list of texts".into(),
         "BTreeMap<String, String>" => "table of texts".into(),
-        "AdditionalFields" => "table of fields".into(),
         "BaseUrlSettings" => "text, or a table".into(),
-        "DatabaseSettings" => "text, or a table".into(),
         "Json" => "any".into(),
         "Map<String, Json>" => "table".into(),
         number if ["u8", "u16", "u32", "u64", "usize", "i64"].contains(&number) => "number".into(),
@@ -200,21 +209,22 @@ fn kind(rust: &str) -> String {
     }
 }
 
-/// What the documentation says after "Default", or what the type means when it says nothing.
+/// What the documentation says after "Default" or before "(default)", or what the type means when it
+/// says nothing.
 fn default(field: &source::Field) -> String {
-    let said = field
-        .docs
-        .split_once("Default: ")
-        .or_else(|| field.docs.split_once("Default "))
-        .or_else(|| field.docs.split_once("default: "));
-    if let Some((_, rest)) = said {
-        let end = rest.find([';', ',']).into_iter().chain(rest.find(". ")).chain([rest.len()]).min();
-        let text = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
-        return text.trim_end_matches('.').trim().to_owned();
+    let docs = &field.docs;
+    if let Some((before, _)) = docs.split_once(" (default)") {
+        return before.rsplit(' ').next().unwrap_or(before).to_owned();
     }
-    match field.kind.as_str() {
-        "bool" => "false".into(),
-        _ => "–".into(),
+    let said = ["Default: ", "Default ", "default: "].iter().find_map(|word| docs.split_once(word));
+    match said {
+        Some((_, rest)) => {
+            let end = rest.find([';', ',']).into_iter().chain(rest.find(". ")).chain([rest.len()]).min();
+            let text = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
+            text.trim_end_matches('.').trim().to_owned()
+        }
+        None if field.kind == "bool" && !field.optional => "false".into(),
+        None => "–".into(),
     }
 }
 
@@ -261,6 +271,22 @@ mod tests {
             assert_eq!(stale(&tree).len(), 1);
             assert_eq!(stale(&fixture(&new)), Vec::<String>::new(), "filling twice changes nothing");
         }
+    }
+
+    #[test]
+    fn options_of_one_kind_are_written_once_and_referred_to() {
+        let text = "#[derive(Deserialize)] struct Settings { one: Inner, more: BTreeMap<String, Inner>, two: Inner }\n\
+                    #[derive(Deserialize)] struct Inner { /// `a` (default) or `b`.\n kind: Option<String>, on: bool, off: Option<bool> }";
+        let table = options(&source::settings(text));
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        let expected = [
+            "| `one.kind` | text | `a` | `a` (default) or `b`. |",
+            "| `one.on` | true or false | false |  |",
+            "| `one.off` | true or false | – |  |",
+            "| `more` | as `one` | – |  |",
+            "| `two` | as `one` | – |  |",
+        ];
+        assert_eq!(rows, expected);
     }
 
     #[test]

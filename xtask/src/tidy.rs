@@ -286,7 +286,7 @@ fn texts(tree: &Tree, problems: &mut Vec<String>) {
         let lower = text.to_lowercase();
         for (banned, what) in BANNED {
             for (at, _) in lower.match_indices(banned) {
-                // `…/home/` as a part of something longer is not a path from the root.
+                // As a part of something longer it is not a path from the root.
                 let before = lower.get(..at).and_then(|before| before.chars().next_back());
                 let inside = banned.starts_with('/')
                     && before.is_some_and(|c| c.is_alphanumeric() || "/.-_~*}".contains(c));
