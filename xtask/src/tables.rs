@@ -1,6 +1,6 @@
 //! `tables`: routes, errors, options and columns in the manuals come from the code. A region is
 //! `<!-- routes -->` … `<!-- /routes -->`; in a room's README it holds the room's, in `docs/` all of them
-//! (`options` there: the engine's settings).
+//! (`options` there: the engine's settings; `rooms`: the manuals themselves).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use crate::source::{self, Settings};
 use crate::tree::{FEATURES, Tree};
 
 /// What a region can hold.
-const KINDS: [&str; 4] = ["routes", "errors", "options", "columns"];
+const KINDS: [&str; 5] = ["routes", "errors", "options", "columns", "rooms"];
 /// The engine's settings.
 const CONFIG: &str = "crates/core/src/config.rs";
 /// A type of the settings that keeps the order of its keys, and what it is to the operator.
@@ -64,6 +64,7 @@ fn filled(tree: &Tree, path: &str, text: &str) -> Result<String, String> {
             ("errors", None) => errors(tree, &tree.rooms().into_iter().collect::<Vec<_>>(), true),
             ("options", Some(room)) => options(&room_settings(tree, room)),
             ("options", None) => options(&source::settings(tree.get(CONFIG).unwrap_or_default())),
+            ("rooms", _) => manuals_of_rooms(tree),
             (_, Some(room)) => columns(tree, &[room.to_owned()]),
             (_, None) => columns(tree, &tree.rooms().into_iter().collect::<Vec<_>>()),
         };
@@ -135,6 +136,12 @@ fn columns(tree: &Tree, rooms: &[String]) -> String {
         .map(|row| vec![format!("`{}`", row.table), format!("`{}`", row.column), row.kind, row.docs])
         .collect();
     table(&["table", "column", "kind", "what it holds"], &rows)
+}
+
+/// mdBook's directive for each manual: included, not copied.
+fn manuals_of_rooms(tree: &Tree) -> String {
+    let include = |room: String| format!("{{{{#include ../{FEATURES}{room}/README.md}}}}\n");
+    tree.rooms().into_iter().map(include).collect()
 }
 
 fn room_settings(tree: &Tree, room: &str) -> Vec<Settings> {
@@ -260,6 +267,7 @@ mod tests {
                 "| `expiresIn` | number | 900 | Seconds. Default 900. |\n| `keys.alg` | text | – | Its kind. |",
             ),
             ("columns", "None."),
+            ("rooms", "{{#include ../crates/auth/src/features/jwt/README.md}}"),
         ] {
             let manual = region(kind);
             let tree = fixture(&manual);
