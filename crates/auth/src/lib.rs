@@ -1,1 +1,13 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+pub mod extract;
+mod facade;
+pub mod features;
+
+pub use facade::{Auth, Builder};
+pub use portcullis_core::auth::{AuthBuilder, Room, StartError};
+#[cfg(feature = "testing")]
+pub use portcullis_core::testing;
+pub use portcullis_core::{
+    clock, config, crypto, error, errors, feature, hooks, http, identity, outbound, seams, store, table,
+};

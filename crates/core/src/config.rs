@@ -35,7 +35,11 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key.is_empty() { f.write_str(&self.problem) } else { write!(f, "{}: {}", self.key, self.problem) }
+        if self.key.is_empty() {
+            f.write_str(&self.problem)
+        } else {
+            write!(f, "{}: {}", self.key, self.problem)
+        }
     }
 }
 
@@ -58,7 +62,9 @@ pub fn read<T: DeserializeOwned>(section: &str, value: Json) -> Result<T, Config
                 // serde_path_to_error's path already ends with the unknown key.
                 let nearest = known
                     .iter()
-                    .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &field.to_lowercase()), name))
+                    .map(|name| {
+                        (strsim::damerau_levenshtein(&name.to_lowercase(), &field.to_lowercase()), name)
+                    })
                     .min()
                     .map(|(_, name)| format!("; did you mean `{name}`?"))
                     .unwrap_or_default();
@@ -758,7 +764,10 @@ impl Config {
                 }
                 BaseUrl::Dynamic {
                     allowed_hosts: allowed_hosts.clone(),
-                    fallback: fallback.as_deref().map(|text| http_url("baseURL.fallback", text)).transpose()?,
+                    fallback: fallback
+                        .as_deref()
+                        .map(|text| http_url("baseURL.fallback", text))
+                        .transpose()?,
                     protocol: protocol.clone().filter(|p| p != "auto"),
                 }
             }
@@ -769,7 +778,11 @@ impl Config {
                 BaseUrl::Fixed(url) => url.path().trim_end_matches('/').to_owned(),
                 _ => String::new(),
             };
-            let path = if own.is_empty() { settings.base_path.clone().unwrap_or_else(|| "/api/auth".into()) } else { own };
+            let path = if own.is_empty() {
+                settings.base_path.clone().unwrap_or_else(|| "/api/auth".into())
+            } else {
+                own
+            };
             let path = path.trim_end_matches('/').to_owned();
             if !path.is_empty() && !path.starts_with('/') {
                 return Err(ConfigError::new("basePath", "must start with `/`"));
@@ -839,10 +852,8 @@ impl Config {
 /// work. Under the test contract they are only warned about, because upstream's test fixtures always
 /// carry some.
 fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let rate_limit_on = settings
-        .rate_limit
-        .as_ref()
-        .is_some_and(|rules| rules.get("enabled") != Some(&Json::Bool(false)));
+    let rate_limit_on =
+        settings.rate_limit.as_ref().is_some_and(|rules| rules.get("enabled") != Some(&Json::Bool(false)));
     let user = &settings.user;
     let account = &settings.account;
     let verification = &settings.verification;
@@ -929,7 +940,9 @@ fn secrets(settings: &Settings, environment: Environment, https: bool) -> Result
         if strict && weak {
             return Err(ConfigError::new(
                 key,
-                format!("is a default or too weak (it needs 32 random characters) for production or an https baseURL; {how}"),
+                format!(
+                    "is a default or too weak (it needs 32 random characters) for production or an https baseURL; {how}"
+                ),
             ));
         }
         Ok(())
@@ -946,7 +959,8 @@ fn secrets(settings: &Settings, environment: Environment, https: bool) -> Result
             }
         }
         let versions = list.iter().map(|one| (one.version, Secret::new(one.value.clone()))).collect();
-        return Ok(Secrets::versioned(versions, settings.secret.clone().map(Secret::new)));
+        return Secrets::versioned(versions, settings.secret.clone().map(Secret::new))
+            .map_err(|e| ConfigError::new("secrets", e.to_string()));
     }
     match &settings.secret {
         Some(secret) => {
@@ -985,14 +999,22 @@ fn session(settings: &Settings, stateless: bool) -> Result<SessionConfig, Config
     }
     if expires_in > 34_560_000 {
         // RFC 6265bis: browsers cap Max-Age at 400 days; better-call refuses more.
-        return Err(ConfigError::new("session.expiresIn", "must be at most 34560000 (400 days), the longest life of a cookie"));
+        return Err(ConfigError::new(
+            "session.expiresIn",
+            "must be at most 34560000 (400 days), the longest life of a cookie",
+        ));
     }
     let strategy = match cache.strategy.as_deref() {
         None if stateless => CacheStrategy::Jwe,
         None | Some("compact") => CacheStrategy::Compact,
         Some("jwt") => CacheStrategy::Jwt,
         Some("jwe") => CacheStrategy::Jwe,
-        Some(_) => return Err(ConfigError::new("session.cookieCache.strategy", "must be `compact`, `jwt` or `jwe`")),
+        Some(_) => {
+            return Err(ConfigError::new(
+                "session.cookieCache.strategy",
+                "must be `compact`, `jwt` or `jwe`",
+            ));
+        }
     };
     let max_age = cache.max_age.unwrap_or(if stateless { expires_in } else { 300 });
     if max_age <= 0 {
@@ -1008,7 +1030,10 @@ fn session(settings: &Settings, stateless: bool) -> Result<SessionConfig, Config
             stateless.then(|| map.get("updateAge").and_then(Json::as_i64).unwrap_or(fifth))
         }
         Some(_) => {
-            return Err(ConfigError::new("session.cookieCache.refreshCache", "must be true, false or { updateAge }"));
+            return Err(ConfigError::new(
+                "session.cookieCache.refreshCache",
+                "must be true, false or { updateAge }",
+            ));
         }
     };
     let version = match &cache.version {
@@ -1043,6 +1068,8 @@ fn hash_kind(settings: &PasswordHashSettings) -> Result<HashKind, ConfigError> {
         Some("scrypt") => Ok(HashKind::Scrypt),
         Some("bcrypt") => HashKind::bcrypt(settings.cost.unwrap_or(12))
             .map_err(|e| ConfigError::new("passwordHash.cost", e.to_string())),
-        Some(_) => Err(ConfigError::new("passwordHash.algorithm", "must be `argon2id`, `scrypt` or `bcrypt`")),
+        Some(_) => {
+            Err(ConfigError::new("passwordHash.algorithm", "must be `argon2id`, `scrypt` or `bcrypt`"))
+        }
     }
 }

@@ -112,7 +112,12 @@ impl Error {
 
 impl From<Code> for Error {
     fn from(code: Code) -> Self {
-        Self::Refused(Box::new(Refusal { code, cookies: crate::http::Cookies::default(), headers: Vec::new(), body: None }))
+        Self::Refused(Box::new(Refusal {
+            code,
+            cookies: crate::http::Cookies::default(),
+            headers: Vec::new(),
+            body: None,
+        }))
     }
 }
 

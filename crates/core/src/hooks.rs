@@ -119,7 +119,9 @@ mod tests {
 
     #[test]
     fn an_error_with_a_status_is_the_operators_own_refusal() {
-        let refused = result_of("x", json!({"error": {"status": "FORBIDDEN", "message": "no", "code": "NO"}})).unwrap_err();
+        let refused =
+            result_of("x", json!({"error": {"status": "FORBIDDEN", "message": "no", "code": "NO"}}))
+                .unwrap_err();
         let code = refused.code().unwrap();
         assert_eq!((code.status.as_u16(), &*code.code, &*code.message), (403, "NO", "no"));
         assert!(matches!(result_of("x", json!({"error": {"message": "boom"}})), Err(Error::Broken(_))));

@@ -1,10 +1,18 @@
 //! The engine of Portcullis: store, identity, cookies, cryptography and the seams at which features
 //! meet. It knows no feature.
 
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod feature;
 pub mod hooks;
+pub mod http;
+pub mod identity;
 pub mod outbound;
+pub mod seams;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+#[expect(clippy::expect_used, reason = "a test may fail loudly")]
+pub mod testing;

@@ -1,0 +1,312 @@
+//! The rules of sign-up, sign-in and password change.
+
+use portcullis_core::auth::Auth;
+use portcullis_core::config::Environment;
+use portcullis_core::crypto::{Verdict, encode_uri_component, sign_hs256};
+use portcullis_core::error::{self, Error};
+use portcullis_core::http::body::is_email;
+use portcullis_core::http::{Cookies, Request};
+use portcullis_core::identity::{
+    Account, Action, Challenge, Handed, Session, SessionUser, SignIn as Proven, SignedIn, User, hand_over,
+    parse_input, password,
+};
+use portcullis_core::seams::UserWrite;
+use portcullis_core::store::{DefaultValue, Row, StoreError, Value};
+use serde_json::{Map, Value as Json, json};
+
+use super::errors;
+use super::wire::{ChangePassword, SignIn, SignUp};
+
+/// Better Auth's own columns of a user; the rest of a sign-up are additional fields.
+const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
+
+/// What came of a sign-up.
+pub(super) enum SignedUp {
+    /// Signed in at once.
+    WithSession(Box<SessionUser>, Cookies),
+    /// Something is still to be shown.
+    Challenged(Challenge),
+    /// An answer that says nothing about whether the address was taken.
+    WithoutSession(Map<String, Json>),
+}
+
+/// A new user with a password.
+pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<SignedUp, Error> {
+    let auth = request.auth.clone();
+    for seam in &auth.seams().write_user {
+        let mut write =
+            UserWrite { request: &request, action: Action::Create, user: None, body: &mut body.all };
+        seam.amend(&mut auth.db(), &mut write).await?;
+    }
+    let settings = &auth.config().settings.email_and_password;
+    if settings.enabled != Some(true) || settings.disable_sign_up {
+        return Err(errors::EMAIL_PASSWORD_SIGN_UP_DISABLED.into());
+    }
+    if !is_email(&body.email) {
+        return Err(error::INVALID_EMAIL.into());
+    }
+    password::check_new(&auth, &body.password)?;
+    // With either option the answer must not tell whether the address is taken.
+    let discreet = settings.require_email_verification || settings.auto_sign_in == Some(false);
+    let additional = parse_input(auth.table(User::KEY), OWN, &body.all, Action::Create)?;
+    let email = User::normal_email(&body.email);
+
+    let taken = User::by_email(&mut auth.db(), &email).await?;
+    if let Some(existing) = taken {
+        return already_there(&request, &body, &email, &additional, existing, discreet).await;
+    }
+    let hash = auth.passwords().hash(&body.password).await?;
+    let mut fields = additional.clone();
+    fields.set(User::EMAIL.key, email.as_str());
+    fields.set(User::NAME.key, body.name.as_str());
+    fields.set(User::IMAGE.key, body.image.clone());
+    fields.set(User::EMAIL_VERIFIED.key, false);
+
+    let mut tx = auth.begin().await?;
+    let user = match User::create(&auth, &mut tx.db(), fields).await {
+        Ok(user) => user,
+        Err(error) if is_unique(&error) => {
+            // Somebody else was first, between the look and the write: the constraint decides.
+            drop(tx);
+            return match User::by_email(&mut auth.db(), &email).await? {
+                Some(existing) => {
+                    already_there(&request, &body, &email, &additional, existing, discreet).await
+                }
+                // Another unique field than the address (a username).
+                None => Err(error::FAILED_TO_CREATE_USER.into()),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    Account::create_credential(&auth, &mut tx.db(), &user, hash).await?;
+    if discreet {
+        tx.commit().await?;
+        mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
+        return Ok(SignedUp::WithoutSession(user.view(&auth)));
+    }
+    let proven = Proven {
+        request: &request,
+        user: user.clone(),
+        method: "sign-up",
+        remember: body.remember_me != Some(false),
+        fields: Row::new(),
+    };
+    let signed_in = auth.sign_in(&mut tx.db(), proven).await?;
+    tx.commit().await?;
+    mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
+    Ok(match signed_in {
+        SignedIn::Session(current, cookies) => SignedUp::WithSession(current, cookies),
+        SignedIn::Challenge(challenge) => SignedUp::Challenged(challenge),
+    })
+}
+
+fn is_unique(error: &Error) -> bool {
+    matches!(error, Error::Broken(source) if source.downcast_ref::<StoreError>().is_some_and(|e| matches!(e, StoreError::Unique { .. })))
+}
+
+/// The address is taken: say so, or answer as if it were not and tell its owner.
+async fn already_there(
+    request: &Request,
+    body: &SignUp,
+    email: &str,
+    additional: &Row,
+    existing: User,
+    discreet: bool,
+) -> Result<SignedUp, Error> {
+    let auth = &request.auth;
+    if !discreet {
+        return Err(error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL.into());
+    }
+    // The same work as for a new address, so that the time does not tell either.
+    auth.passwords().pretend(&body.password).await?;
+    let settings = &auth.config().settings.email_and_password;
+    if let Some(callback) = &settings.on_existing_user_sign_up {
+        let user = json!({ "user": whole(auth, &existing) });
+        let args = vec![user, request.for_webhook()];
+        let told = callback.call(auth.outbound(), "emailAndPassword.onExistingUserSignUp", args).await;
+        log_failure("emailAndPassword.onExistingUserSignUp", told);
+    }
+    synthetic_user(request, body, email, additional).await.map(SignedUp::WithoutSession)
+}
+
+/// A user that does not exist, in the shape of one that was just made.
+async fn synthetic_user(
+    request: &Request,
+    body: &SignUp,
+    email: &str,
+    additional: &Row,
+) -> Result<Map<String, Json>, Error> {
+    let auth = &request.auth;
+    let table = auth.table(User::KEY);
+    let id = auth.with_new_id(Row::new()).text("id").map_or_else(|| auth.random().id(), str::to_owned);
+    let mut row = additional.clone();
+    row.set("id", id.as_str());
+    row.set(User::NAME.key, body.name.as_str());
+    row.set(User::EMAIL.key, email);
+    row.set(User::EMAIL_VERIFIED.key, false);
+    row.set(User::IMAGE.key, body.image.clone());
+    row.set(User::CREATED_AT.key, request.now);
+    row.set(User::UPDATED_AT.key, request.now);
+    let mut user = Row::new();
+    for column in &table.columns {
+        let value = row.remove(&column.key).or_else(|| match &column.default {
+            DefaultValue::Value(value) => Some(value.clone()),
+            _ => None,
+        });
+        user.set(column.key.clone(), value.unwrap_or(Value::Null));
+    }
+    let shown = portcullis_core::identity::to_json(table, user, false);
+    let Some(callback) = &auth.config().settings.email_and_password.custom_synthetic_user else {
+        return Ok(shown);
+    };
+
+    let core: Map<String, Json> = ["name", "email", "emailVerified", "image", "createdAt", "updatedAt"]
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), shown.get(*key)?.clone())))
+        .collect();
+    let own: Map<String, Json> = auth
+        .config()
+        .settings
+        .user
+        .additional_fields
+        .0
+        .iter()
+        .filter_map(|(key, _)| Some((key.clone(), shown.get(key)?.clone())))
+        .collect();
+    let args = vec![json!({ "coreFields": core, "additionalFields": own, "id": id })];
+    let answer = callback.call(auth.outbound(), "emailAndPassword.customSyntheticUser", args).await?;
+    let Json::Object(answer) = answer else {
+        return Err(Error::broken("emailAndPassword.customSyntheticUser did not answer an object"));
+    };
+    // Only what a real user has, and all of it.
+    let mut user = Map::new();
+    for column in table.columns.iter().filter(|column| column.returned) {
+        let value = answer.get(&*column.key).or_else(|| shown.get(&*column.key)).cloned();
+        user.insert(column.key.to_string(), value.unwrap_or(Json::Null));
+    }
+    Ok(user)
+}
+
+/// Everything stored of a user, for the operator.
+fn whole(auth: &Auth, user: &User) -> Json {
+    Json::Object(portcullis_core::identity::to_json(auth.table(User::KEY), user.clone().into_row(), true))
+}
+
+/// A delivery that failed does not fail the request that caused it: the user can ask again.
+fn log_failure(name: &str, outcome: Result<Json, Error>) {
+    if let Err(error) = outcome {
+        tracing::error!(callback = name, %error, "callback failed");
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    SignUp,
+    SignIn,
+}
+
+/// Mails the link that proves the address, when the options say so.
+async fn mail_verification(
+    request: &Request,
+    user: &User,
+    callback_url: Option<&str>,
+    occasion: Occasion,
+) -> Result<(), Error> {
+    let auth = &request.auth;
+    let settings = &auth.config().settings.email_verification;
+    let required = auth.config().settings.email_and_password.require_email_verification;
+    let wanted = match occasion {
+        Occasion::SignUp => settings.send_on_sign_up.unwrap_or(required),
+        Occasion::SignIn => settings.send_on_sign_in,
+    };
+    let Some(callback) = settings.send_verification_email.as_ref().filter(|_| wanted) else { return Ok(()) };
+    let mut claims = Map::new();
+    claims.insert("email".into(), Json::from(user.email.to_lowercase()));
+    let lasting = settings.expires_in.unwrap_or(3600);
+    let token =
+        sign_hs256(auth.config().secrets.current(), &claims, request.now, lasting).map_err(Error::broken)?;
+    let callback_url = encode_uri_component(callback_url.filter(|url| !url.is_empty()).unwrap_or("/"));
+    let url = format!("{}/verify-email?token={token}&callbackURL={callback_url}", request.base_url());
+    let message = json!({ "user": whole(auth, user), "url": url, "token": token });
+    let sent = callback
+        .call(
+            auth.outbound(),
+            "emailVerification.sendVerificationEmail",
+            vec![message, request.for_webhook()],
+        )
+        .await;
+    log_failure("emailVerification.sendVerificationEmail", sent);
+    Ok(())
+}
+
+/// Sign-in with address and password.
+pub(super) async fn sign_in(request: Request, body: SignIn) -> Result<SignedIn, Error> {
+    let auth = request.auth.clone();
+    let settings = &auth.config().settings.email_and_password;
+    if settings.enabled != Some(true) {
+        if auth.config().environment == Environment::Development {
+            tracing::warn!("sign-in by e-mail is off; set emailAndPassword.enabled = true");
+        }
+        return Err(errors::EMAIL_PASSWORD_DISABLED.into());
+    }
+    if !is_email(&body.email) {
+        return Err(error::INVALID_EMAIL.into());
+    }
+    password::check_length(&auth, &body.password)?;
+    let user = User::by_email(&mut auth.db(), &body.email).await?;
+    let Some(user) = password::prove(&auth, &body.email, user, &body.password).await? else {
+        return Err(error::INVALID_EMAIL_OR_PASSWORD.into());
+    };
+    if settings.require_email_verification && !user.email_verified {
+        mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignIn).await?;
+        return Err(error::EMAIL_NOT_VERIFIED.into());
+    }
+    let proven = Proven {
+        request: &request,
+        user,
+        method: "email",
+        remember: body.remember_me != Some(false),
+        fields: Row::new(),
+    };
+    auth.sign_in(&mut auth.db(), proven).await
+}
+
+/// Is this the user's password?
+pub(super) async fn verify_password(auth: &Auth, user: &str, text: &str) -> Result<(), Error> {
+    if password::is_right(auth, user, text).await? { Ok(()) } else { Err(error::INVALID_PASSWORD.into()) }
+}
+
+/// Replaces the password; optionally every session but a new one ends.
+pub(super) async fn change_password(
+    request: &Request,
+    current: &SessionUser,
+    body: ChangePassword,
+) -> Result<(Option<String>, Cookies), Error> {
+    let auth = &request.auth;
+    password::check_new(auth, &body.new_password)?;
+    password::check_length(auth, &body.current_password)?;
+    let user = &current.user;
+    let account = Account::credential_of(&mut auth.db(), &user.id).await?;
+    let Some((account, stored)) = account.and_then(|a| a.password.clone().map(|p| (a, p))) else {
+        return Err(error::CREDENTIAL_ACCOUNT_NOT_FOUND.into());
+    };
+    if auth.passwords().verify(&stored, &body.current_password).await? == Verdict::Wrong {
+        return Err(error::INVALID_PASSWORD.into());
+    }
+    let hash = auth.passwords().hash(&body.new_password).await?;
+    let mut tx = auth.begin().await?;
+    if !account.replace_password(auth, &mut tx.db(), hash).await? {
+        // Changed by somebody else since it was read: what was proven is no longer the password.
+        return Err(error::INVALID_PASSWORD.into());
+    }
+    if !body.revoke_other_sessions {
+        tx.commit().await?;
+        return Ok((None, Cookies::new()));
+    }
+    Session::delete_all(&mut tx.db(), &user.id).await?;
+    let session = Session::create(request, &mut tx.db(), user, true, current.session.lent_fields()).await?;
+    let renewed = SessionUser { session, user: user.clone() };
+    let cookies = hand_over(request, &mut tx.db(), &renewed, Handed::default()).await?;
+    tx.commit().await?;
+    Ok((Some(renewed.session.token), cookies))
+}

@@ -1,0 +1,22 @@
+//! THE LIST: one line per room, in the order in which they meet a request.
+
+use portcullis_core::auth::Room;
+
+pub mod account;
+pub mod basics;
+#[cfg(feature = "bearer")]
+pub mod bearer;
+pub mod email_password;
+pub mod session;
+pub mod user;
+
+/// Every room of this build. Base rooms have no plugin name and are always there.
+pub const LIST: &[Room] = &[
+    Room { plugin: None, make: basics::make },
+    Room { plugin: None, make: email_password::make },
+    Room { plugin: None, make: session::make },
+    Room { plugin: None, make: account::make },
+    Room { plugin: None, make: user::make },
+    #[cfg(feature = "bearer")]
+    Room { plugin: Some("bearer"), make: bearer::make },
+];

@@ -1,0 +1,405 @@
+//! Where the parts are joined, and the only such place: [`AuthBuilder`] makes them, [`Auth`] holds them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use serde_json::Value as Json;
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Environment, Settings};
+use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
+use crate::feature::Feature;
+use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
+use crate::identity::core_tables;
+use crate::outbound::Outbound;
+use crate::seams::Seams;
+use crate::store::{ConnectOptions, Db, IdKind, Plan, Row, Schema, Store, StoreError, Table, Tx};
+
+/// The engine: cheap to clone, shared by every request.
+#[derive(Clone)]
+pub struct Auth(Arc<Parts>);
+
+struct Parts {
+    config: Config,
+    store: Store,
+    clock: Clock,
+    random: Random,
+    passwords: Passwords,
+    outbound: Outbound,
+    cookies: AuthCookies,
+    client_ip: ClientIp,
+    seams: Seams,
+    routes: Routes,
+    id_kind: IdKind,
+    no_table: Table,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}
+
+// Handed to every handler and kept in every app's state: that it can be must not be lost by accident.
+const _: fn() = || {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<Auth>();
+};
+
+/// The cookies of a session.
+#[derive(Debug, Clone)]
+pub struct AuthCookies {
+    /// Who the client is.
+    pub session_token: CookieSpec,
+    /// The cookie cache.
+    pub session_data: CookieSpec,
+    /// Marks a session that ends with the browser.
+    pub dont_remember: CookieSpec,
+}
+
+/// One room of a list of rooms.
+#[derive(Clone, Copy)]
+pub struct Room {
+    /// Its key under `plugins`; `None` = a base room, always there.
+    pub plugin: Option<&'static str>,
+    /// Makes it from its options.
+    pub make: fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>,
+}
+
+/// Why the engine did not start, and what to do.
+#[derive(Debug)]
+pub enum StartError {
+    /// A setting cannot stand.
+    Config(ConfigError),
+    /// The database cannot be used.
+    Store(StoreError),
+    /// Anything else, e.g. TLS.
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "configuration: {error}"),
+            Self::Store(error) => write!(f, "database: {error}"),
+            Self::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Joins settings, rooms and surroundings into an [`Auth`].
+#[must_use]
+pub struct AuthBuilder {
+    settings: Settings,
+    environment: Environment,
+    rooms: &'static [Room],
+    own: Vec<Arc<dyn Feature>>,
+    clock: Clock,
+    random: Random,
+    migrate: Option<bool>,
+}
+
+impl AuthBuilder {
+    /// Begins with a list of rooms.
+    pub fn new(rooms: &'static [Room]) -> Self {
+        Self {
+            settings: Settings::default(),
+            environment: Environment::Development,
+            rooms,
+            own: Vec::new(),
+            clock: Clock::system(),
+            random: Random::system(),
+            migrate: None,
+        }
+    }
+
+    /// All settings at once.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Changes single settings.
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Surroundings; development unless said otherwise.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// A room that is not on the list: one of your own.
+    pub fn feature(mut self, feature: impl Feature) -> Self {
+        self.own.push(Arc::new(feature));
+        self
+    }
+
+    /// Another clock, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Another source of chance, for tests.
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Connects without touching the tables, whatever the settings say (`portcullis migrate --dry-run`).
+    pub fn without_migration(mut self) -> Self {
+        self.migrate = Some(false);
+        self
+    }
+
+    /// Checks the settings, connects, migrates.
+    pub async fn build(self) -> Result<Auth, StartError> {
+        let mut features: Vec<Arc<dyn Feature>> = Vec::new();
+        for (name, _) in &self.settings.plugins {
+            if !self.rooms.iter().any(|room| room.plugin == Some(name)) {
+                let nearest = self.rooms.iter().filter_map(|room| room.plugin).min_by_key(|known| {
+                    strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase())
+                });
+                let hint = nearest
+                    .map(|known| format!("; the nearest that this build has is `{known}`"))
+                    .unwrap_or_default();
+                return Err(
+                    ConfigError::new(format!("plugins.{name}"), format!("unknown plugin{hint}")).into()
+                );
+            }
+        }
+        for room in self.rooms {
+            let options = match room.plugin {
+                None => Json::Object(serde_json::Map::new()),
+                Some(name) => match self.settings.plugins.get(name) {
+                    None | Some(Json::Bool(false)) => continue,
+                    Some(Json::Bool(true) | Json::Null) => Json::Object(serde_json::Map::new()),
+                    Some(options) => options.clone(),
+                },
+            };
+            features.push((room.make)(options, &self.settings)?);
+        }
+        features.extend(self.own);
+
+        let config = Config::check(self.settings, self.environment)?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut schema = core_tables(&config.settings)?;
+        for feature in &features {
+            for table in feature.tables() {
+                schema.add(table);
+            }
+            for (table, column) in feature.lends() {
+                schema.lend(table, column);
+            }
+        }
+        let mut routes = Routes::new();
+        let mut seams = Seams::default();
+        for feature in &features {
+            feature.check(&config)?;
+            feature.rename(&mut schema);
+            routes.extend(feature.routes().of(feature.id()));
+            Arc::clone(feature).attach(&mut seams);
+        }
+
+        let id_kind = id_kind(&config)?;
+        let store = connect(&config, schema, id_kind).await?;
+        if self.migrate.or(config.settings.migrate).unwrap_or(true) || config.stateless {
+            let plan = store.migrate().await?;
+            report(&plan);
+        }
+        let options = PoolOptions { threads: config.hash_threads, queue: config.hash_queue };
+        let passwords = Passwords::new(config.hash, options, self.random.clone());
+        let session = &config.session;
+        let cookies = AuthCookies {
+            session_token: CookieSpec::new(&config, "session_token", Some(session.expires_in)),
+            session_data: CookieSpec::new(&config, "session_data", Some(session.cache.max_age)),
+            dont_remember: CookieSpec::new(&config, "dont_remember", None),
+        };
+        let client_ip = ClientIp::new(&config)?;
+        let outbound = Outbound::new().map_err(|e| StartError::Other(Box::new(e)))?;
+        Ok(Auth(Arc::new(Parts {
+            config,
+            store,
+            clock: self.clock,
+            random: self.random,
+            passwords,
+            outbound,
+            cookies,
+            client_ip,
+            seams,
+            routes,
+            id_kind,
+            no_table: Table::new("", Vec::new()),
+        })))
+    }
+}
+
+fn report(plan: &Plan) {
+    for warning in &plan.warnings {
+        tracing::warn!("database: {warning}");
+    }
+    if !plan.statements.is_empty() {
+        tracing::info!(statements = plan.statements.len(), "database: tables created or extended");
+    }
+}
+
+fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
+    let database = &config.settings.advanced.database;
+    match &database.generate_id {
+        None if database.use_number_id == Some(true) => Ok(IdKind::Serial),
+        None => Ok(IdKind::Text),
+        Some(Json::String(kind)) if kind == "uuid" => Ok(IdKind::Uuid),
+        Some(Json::String(kind)) if kind == "serial" => Ok(IdKind::Serial),
+        Some(_) => Err(ConfigError::new(
+            "advanced.database.generateId",
+            "must be \"uuid\" or \"serial\"; leave it out for Better Auth's 32-character ids",
+        )),
+    }
+}
+
+async fn connect(config: &Config, schema: Schema, id_kind: IdKind) -> Result<Store, StoreError> {
+    let database = config.settings.database.as_ref();
+    let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
+    let most = if url.starts_with("sqlite") { 4 } else { 10 };
+    Store::connect(ConnectOptions {
+        url,
+        max_connections: database.and_then(|d| d.max_connections).unwrap_or(most).max(1),
+        schema,
+        id_kind,
+        pooler: database.and_then(|d| d.pooler),
+        acquire_timeout: Duration::from_secs(5),
+    })
+    .await
+}
+
+impl Auth {
+    /// The checked configuration.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The store's verbs, each on a connection of its own.
+    pub fn db(&self) -> Db<'_> {
+        self.0.store.db()
+    }
+
+    /// Begins a transaction; dropping it rolls back.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        self.0.store.begin().await
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The source of chance.
+    pub fn random(&self) -> &Random {
+        &self.0.random
+    }
+
+    /// The hash pool.
+    pub fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    /// The HTTP client.
+    pub fn outbound(&self) -> &Outbound {
+        &self.0.outbound
+    }
+
+    /// The session's cookies.
+    pub fn cookies(&self) -> &AuthCookies {
+        &self.0.cookies
+    }
+
+    /// Finds client addresses.
+    pub fn client_ip(&self) -> &ClientIp {
+        &self.0.client_ip
+    }
+
+    /// What rooms attached.
+    pub fn seams(&self) -> &Seams {
+        &self.0.seams
+    }
+
+    /// A table of the schema; one without columns when there is none of that key.
+    pub fn table(&self, key: &str) -> &Table {
+        self.0.store.schema().get(key).unwrap_or(&self.0.no_table)
+    }
+
+    /// Gives a new row an id, unless it has one or the database makes it.
+    pub fn with_new_id(&self, row: Row) -> Row {
+        if row.contains("id") {
+            return row;
+        }
+        match self.0.id_kind {
+            IdKind::Text => row.with("id", self.0.random.id()),
+            IdKind::Uuid => row.with("id", self.0.random.uuid_v4()),
+            IdKind::Serial => row,
+        }
+    }
+
+    /// An id that nobody can foresee but that is always the same for the same text: a place in a table.
+    pub fn id_drawn_by(&self, text: &str) -> String {
+        let mac = hmac_sha256(
+            self.0.config.secrets.current().expose().as_bytes(),
+            format!("place:{text}").as_bytes(),
+        );
+        match self.0.id_kind {
+            IdKind::Uuid => {
+                let mut bytes = [0; 16];
+                bytes.iter_mut().zip(mac).for_each(|(to, from)| *to = from);
+                uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+            }
+            IdKind::Text | IdKind::Serial => base64url(&mac),
+        }
+    }
+
+    /// All routes, for documents.
+    pub fn routes(&self) -> Vec<RouteDoc> {
+        self.0.routes.docs()
+    }
+
+    /// The routes, relative to the base path: `Router::new().nest("/api/auth", auth.router())`.
+    pub fn router(&self) -> Router {
+        self.0.routes.clone().into_router(self.clone())
+    }
+
+    /// The routes under the base path; everything else is a 404.
+    pub fn service(&self) -> Router {
+        let base = &self.0.config.base_path;
+        let router = self.router();
+        if base.is_empty() {
+            router
+        } else {
+            Router::new().nest(base, router).fallback(crate::http::routes::not_found)
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! A request as features see it, and who may make it.
+//!
+//! Better Auth looks at things in a fixed order, which decides the status codes: content type and
+//! syntax of the body, origin, shape of body and query, session, and only then the endpoint's own
+//! rules. [`Call`] is what remains when all of that went well; `http::routes` does it in that order.
+
+use std::ops::Deref;
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderName, Method};
+use serde_json::{Map, Value as Json, json};
+
+use super::body::{self, FromFields};
+use super::cookies::{Cookies, RequestCookies};
+use super::origin;
+use crate::auth::Auth;
+use crate::clock::Timestamp;
+use crate::config::BaseUrl;
+use crate::error::{self, Code, Error};
+use crate::identity::{How, SessionUser};
+
+/// One request, read once.
+#[derive(Debug)]
+pub struct Request {
+    /// The engine.
+    pub auth: Auth,
+    /// Method.
+    pub method: Method,
+    /// Path below the base path, e.g. `/sign-in/email`.
+    pub path: String,
+    /// Values of the path's parameters.
+    pub params: Vec<(String, String)>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Query; a repeated name has an array.
+    pub query: Map<String, Json>,
+    /// Body, when there is one.
+    pub body: Option<Json>,
+    /// Cookies.
+    pub cookies: RequestCookies,
+    /// When it came.
+    pub now: Timestamp,
+    /// The client's address, when it can be believed.
+    pub ip: Option<String>,
+    /// Did the request itself carry a `Cookie` header? (A session from `Authorization` is no cookie.)
+    pub had_cookies: bool,
+}
+
+impl Request {
+    /// A request without a body, from its head: what routes and extractors share.
+    pub fn of_parts(auth: &Auth, parts: &http::request::Parts) -> Self {
+        let full = parts.uri.path();
+        let base = auth.config().base_path.as_str();
+        let path = full.strip_prefix(base).filter(|p| p.starts_with('/')).unwrap_or(full).to_owned();
+        let mut request = Self {
+            method: parts.method.clone(),
+            path,
+            params: Vec::new(),
+            query: super::routes::query(parts.uri.query().unwrap_or_default()),
+            cookies: RequestCookies::parse(&parts.headers),
+            headers: parts.headers.clone(),
+            body: None,
+            now: auth.clock().now(),
+            ip: auth.client_ip().find(&parts.headers),
+            had_cookies: parts.headers.contains_key(http::header::COOKIE),
+            auth: auth.clone(),
+        };
+        for seam in &auth.seams().read_session {
+            if let Some(signed) = seam.signed_token(&request) {
+                request.cookies.put(&auth.cookies().session_token.name, signed);
+                break;
+            }
+        }
+        request
+    }
+
+    /// A header's text; `None` when absent or not text.
+    pub fn header(&self, name: impl AsHeader) -> Option<&str> {
+        name.find(&self.headers)
+    }
+
+    /// The origin under which this server is seen, e.g. `https://auth.example.com`.
+    pub fn origin(&self) -> String {
+        let proxied = self.auth.config().settings.advanced.trusted_proxy_headers;
+        let host = || {
+            let forwarded = if proxied { self.header("x-forwarded-host") } else { None };
+            forwarded.or_else(|| self.header("host")).unwrap_or("localhost")
+        };
+        let scheme = || match self.header("x-forwarded-proto") {
+            Some("https") => "https",
+            _ => "http",
+        };
+        match &self.auth.config().base_url {
+            BaseUrl::Fixed(url) => url.origin().ascii_serialization(),
+            BaseUrl::FromRequest => format!("{}://{}", scheme(), host()),
+            BaseUrl::Dynamic { allowed_hosts, fallback, protocol } => {
+                let host = host();
+                if allowed_hosts.iter().any(|pattern| origin::wildcard(pattern, host)) {
+                    format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme))
+                } else {
+                    fallback.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization())
+                }
+            }
+        }
+    }
+
+    /// Origin and base path: what stands before `/verify-email` in a mailed link.
+    pub fn base_url(&self) -> String {
+        self.origin() + &self.auth.config().base_path
+    }
+
+    /// May a visitor be sent to this URL?
+    pub fn is_trusted_url(&self, url: &str) -> bool {
+        self.trusts(url, true)
+    }
+
+    fn trusts(&self, url: &str, allow_relative: bool) -> bool {
+        let config = self.auth.config();
+        if origin::matches(url, &self.origin(), allow_relative) {
+            return true;
+        }
+        if let BaseUrl::Dynamic { allowed_hosts, protocol, .. } = &config.base_url {
+            for host in allowed_hosts {
+                let loopback = host.starts_with("localhost")
+                    || host.starts_with("127.0.0.1")
+                    || host.starts_with("[::1]");
+                let http = protocol.as_deref() != Some("https") && (loopback || protocol.is_some());
+                if protocol.as_deref() != Some("http")
+                    && origin::matches(url, &format!("https://{host}"), allow_relative)
+                    || http && origin::matches(url, &format!("http://{host}"), allow_relative)
+                {
+                    return true;
+                }
+            }
+        }
+        config.trusted_origins.iter().any(|pattern| origin::matches(url, pattern, allow_relative))
+    }
+
+    /// Checks `Origin` (or `Referer`) when the request carries cookies, or always when forced.
+    fn check_origin(&self, force: bool) -> Result<(), Error> {
+        if self.auth.config().skip_csrf || self.auth.config().skip_origin || !(force || self.had_cookies) {
+            return Ok(());
+        }
+        let origin = self.header("origin");
+        // A page in a sandbox has the origin "null"; the browser's own word that it is ours counts.
+        if origin == Some("null") && self.header("sec-fetch-site") == Some("same-origin") {
+            return Ok(());
+        }
+        match origin.or_else(|| self.header("referer")) {
+            None | Some("" | "null") => Err(error::MISSING_OR_NULL_ORIGIN.into()),
+            Some(origin) if self.trusts(origin, false) => Ok(()),
+            Some(_) => Err(error::INVALID_ORIGIN.into()),
+        }
+    }
+
+    /// The router-wide check of `Origin` and of the URL fields, on everything that changes something.
+    pub(crate) fn check_mutation(&self) -> Result<(), Error> {
+        if self.method == Method::GET {
+            return Ok(());
+        }
+        self.check_origin(false)?;
+        if self.auth.config().skip_origin {
+            return Ok(());
+        }
+        let field = |name: &str| self.body.as_ref().and_then(|body| body.get(name));
+        let callback = field("callbackURL").filter(|v| truthy(v)).or_else(|| self.query.get("callbackURL"));
+        let fields: [(Option<&Json>, &str, Code); 4] = [
+            (callback, "callbackURL", error::INVALID_CALLBACK_URL),
+            (field("redirectTo"), "redirectURL", error::INVALID_REDIRECT_URL),
+            (field("errorCallbackURL"), "errorCallbackURL", error::INVALID_ERROR_CALLBACK_URL),
+            (field("newUserCallbackURL"), "newUserCallbackURL", error::INVALID_NEW_USER_CALLBACK_URL),
+        ];
+        for (value, label, refusal) in fields {
+            match value.filter(|v| truthy(v)) {
+                None => {}
+                Some(Json::String(url)) if self.is_trusted_url(url) => {}
+                Some(Json::String(_)) => return Err(refusal.into()),
+                Some(_) => {
+                    let message = format!("Invalid {label}: expected a string");
+                    return Err(Code::message(http::StatusCode::BAD_REQUEST, message).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sign-in and sign-up are also protected when no cookie is sent yet (login CSRF): by Fetch
+    /// Metadata where the browser sends it, by `Origin` wherever there is one.
+    pub(crate) fn check_form(&self) -> Result<(), Error> {
+        if self.auth.config().skip_csrf {
+            return Ok(());
+        }
+        if self.had_cookies {
+            return self.check_origin(false);
+        }
+        let present = |name: &str| self.header(name).is_some_and(|value| !value.trim().is_empty());
+        if ["sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"].into_iter().any(present) {
+            if self.header("sec-fetch-site") == Some("cross-site")
+                && self.header("sec-fetch-mode") == Some("navigate")
+            {
+                return Err(error::CROSS_SITE_NAVIGATION_LOGIN_BLOCKED.into());
+            }
+            return self.check_origin(true);
+        }
+        if present("origin") || present("referer") {
+            return self.check_origin(true);
+        }
+        Ok(())
+    }
+
+    /// A text of the query; of several the first.
+    pub fn query_text(&self, name: &str) -> Option<&str> {
+        match self.query.get(name)? {
+            Json::String(text) => Some(text),
+            Json::Array(all) => all.first().and_then(Json::as_str),
+            _ => None,
+        }
+    }
+
+    /// `z.coerce.boolean()` of the query: any non-empty text is true.
+    pub fn query_truthy(&self, name: &str) -> bool {
+        self.query.get(name).is_some_and(truthy)
+    }
+
+    /// The session, if there is one; cookies that reading it asks for go into `cookies`.
+    pub async fn session(&self, how: How, cookies: &mut Cookies) -> Result<Option<SessionUser>, Error> {
+        let reading = crate::identity::read_session(self, how).await?;
+        cookies.extend(reading.cookies);
+        Ok(reading.found)
+    }
+
+    /// What a webhook is told about the request: no cookie, no authorization.
+    pub fn for_webhook(&self) -> Json {
+        let headers: Map<String, Json> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !["cookie", "authorization", "proxy-authorization"].contains(&name.as_str()))
+            .filter_map(|(name, value)| Some((name.to_string(), Json::from(value.to_str().ok()?))))
+            .collect();
+        json!({
+            "$type": "Request",
+            "url": self.base_url() + &self.path,
+            "method": self.method.as_str(),
+            "headers": headers,
+        })
+    }
+}
+
+/// What JavaScript calls true.
+fn truthy(value: &Json) -> bool {
+    match value {
+        Json::Null => false,
+        Json::Bool(value) => *value,
+        Json::Number(number) => number.as_f64().is_some_and(|n| n != 0.0),
+        Json::String(text) => !text.is_empty(),
+        Json::Array(_) | Json::Object(_) => true,
+    }
+}
+
+/// A header's name, as text or as a constant.
+pub trait AsHeader {
+    /// Looks it up.
+    fn find<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str>;
+}
+
+impl AsHeader for &str {
+    fn find<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        headers.get(*self)?.to_str().ok()
+    }
+}
+
+impl AsHeader for HeaderName {
+    fn find<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        headers.get(self)?.to_str().ok()
+    }
+}
+
+/// Who may call a route. Asking for one as an argument is the authorization.
+#[async_trait]
+pub trait Access: Sized + Send {
+    /// As the authorization matrix names it.
+    const NAME: &'static str;
+    /// Lets the caller in or refuses; cookies that reading the session asks for go into `cookies`.
+    async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error>;
+}
+
+/// Anyone may call.
+#[derive(Debug)]
+pub struct Anyone;
+
+/// A session, if there is one.
+#[derive(Debug)]
+pub struct Optional(pub Option<SessionUser>);
+
+/// A session; the cookie cache may vouch for it.
+#[derive(Debug)]
+pub struct SignedIn(pub SessionUser);
+
+/// A session, read from the store: a revoked one is refused at once.
+#[derive(Debug)]
+pub struct Sensitive(pub SessionUser);
+
+/// A session that began recently (`session.freshAge`).
+#[derive(Debug)]
+pub struct Fresh(pub SessionUser);
+
+macro_rules! session_of {
+    ($($name:ident),*) => {$(
+        impl Deref for $name {
+            type Target = SessionUser;
+            fn deref(&self) -> &SessionUser {
+                &self.0
+            }
+        }
+    )*};
+}
+session_of!(SignedIn, Sensitive, Fresh);
+
+#[async_trait]
+impl Access for Anyone {
+    const NAME: &'static str = "anyone";
+    async fn admit(_: &Request, _: &mut Cookies) -> Result<Self, Error> {
+        Ok(Self)
+    }
+}
+
+#[async_trait]
+impl Access for Optional {
+    const NAME: &'static str = "anyone; a session is used";
+    async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error> {
+        request.session(How::default(), cookies).await.map(Self)
+    }
+}
+
+#[async_trait]
+impl Access for SignedIn {
+    const NAME: &'static str = "session";
+    async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error> {
+        let session = request.session(How::default(), cookies).await?;
+        session.map(Self).ok_or_else(|| error::UNAUTHORIZED.into())
+    }
+}
+
+#[async_trait]
+impl Access for Sensitive {
+    const NAME: &'static str = "session, from the store";
+    async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error> {
+        let session = request.session(How::authoritative(&request.auth), cookies).await?;
+        session.map(Self).ok_or_else(|| error::UNAUTHORIZED.into())
+    }
+}
+
+#[async_trait]
+impl Access for Fresh {
+    const NAME: &'static str = "fresh session";
+    async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error> {
+        let session = request
+            .session(How::default(), cookies)
+            .await?
+            .ok_or_else(|| Error::from(error::UNAUTHORIZED))?;
+        if session.is_fresh(&request.auth, request.now) {
+            Ok(Self(session))
+        } else {
+            Err(error::SESSION_NOT_FRESH.into())
+        }
+    }
+}
+
+/// A request that passed every check: what a handler gets.
+#[derive(Debug)]
+pub struct Call<B = (), S = Anyone> {
+    /// The request.
+    pub request: Request,
+    /// Its body, read.
+    pub body: B,
+    /// Its caller.
+    pub session: S,
+}
+
+impl<B, S> Call<B, S> {
+    /// The engine.
+    pub fn auth(&self) -> &Auth {
+        &self.request.auth
+    }
+}
+
+impl<B: FromFields, S: Access> Call<B, S> {
+    /// Validates, then admits: in that order (better-auth 1.7.6: an invalid body without a session is
+    /// a 400).
+    pub(crate) async fn admit(request: Request, form: bool, cookies: &mut Cookies) -> Result<Self, Error> {
+        let body = body::read::<B>("body", request.body.as_ref())?;
+        if form {
+            request.check_form()?;
+        }
+        let session = S::admit(&request, cookies).await?;
+        Ok(Self { request, body, session })
+    }
+}

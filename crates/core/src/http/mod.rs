@@ -1,0 +1,17 @@
+//! HTTP: what comes in ([`Request`], [`Call`]), what goes out ([`Answer`], [`Cookies`]), and the
+//! checks in between.
+
+pub mod answer;
+pub mod body;
+pub mod call;
+pub mod client_ip;
+pub mod cookies;
+pub mod origin;
+pub mod routes;
+
+pub use answer::{Answer, Content};
+pub use body::{Fields, FromFields};
+pub use call::{Access, Anyone, Call, Fresh, Optional, Request, Sensitive, SignedIn};
+pub use client_ip::ClientIp;
+pub use cookies::{CookieSpec, Cookies, RequestCookies, SetCookie};
+pub use routes::{RouteDoc, Routes};

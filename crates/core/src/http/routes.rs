@@ -1,0 +1,302 @@
+//! A room's routes: one row feeds the router, the API document and the authorization matrix.
+//!
+//! What Better Auth answers for anything that is not exactly a route (wrong method, `HEAD`, `OPTIONS`,
+//! a trailing or doubled slash) is a 404 with an empty body.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawPathParams, Request as HttpRequest, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodFilter;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value as Json};
+
+use super::answer::{Answer, Content};
+use super::body::FromFields;
+use super::call::{Access, Call, Request};
+use super::cookies::Cookies;
+use crate::auth::Auth;
+use crate::error::{self, Error};
+
+type Handling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+type Handler = Arc<dyn Fn(Request, bool) -> Handling + Send + Sync>;
+
+/// What a route is, for documents.
+#[derive(Debug, Clone)]
+pub struct RouteDoc {
+    /// The room it belongs to.
+    pub room: &'static str,
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// Path below the base path.
+    pub path: String,
+    /// Who may call.
+    pub access: &'static str,
+    /// Body fields with their kinds.
+    pub fields: &'static [(&'static str, &'static str)],
+    /// May the body be missing?
+    pub body_optional: bool,
+}
+
+#[derive(Clone)]
+struct Route {
+    doc: RouteDoc,
+    handler: Handler,
+    /// Form bodies are read and the login-CSRF check applies (sign-in and sign-up by e-mail).
+    form: bool,
+    csrf: bool,
+    no_body: bool,
+}
+
+/// The routes of one room, in order.
+#[derive(Clone, Default)]
+pub struct Routes(Vec<Route>);
+
+impl Routes {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn add<B, S, F, Fut>(mut self, method: Method, path: &str, handler: F) -> Self
+    where
+        B: FromFields + 'static,
+        S: Access + 'static,
+        F: Fn(Call<B, S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let boxed: Handler = Arc::new(move |request, form| {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                let mut pending = Cookies::new();
+                let outcome = match Call::<B, S>::admit(request, form, &mut pending).await {
+                    Ok(call) => handler(call).await,
+                    Err(error) => Err(error),
+                };
+                // Cookies that reading the session asked for come before the handler's own.
+                match outcome {
+                    Ok(mut answer) => {
+                        pending.extend(std::mem::take(&mut answer.cookies));
+                        answer.cookies = pending;
+                        Ok(answer)
+                    }
+                    Err(Error::Refused(mut refusal)) => {
+                        pending.extend(std::mem::take(&mut refusal.cookies));
+                        refusal.cookies = pending;
+                        Err(Error::Refused(refusal))
+                    }
+                    Err(broken) => Err(broken),
+                }
+            })
+        });
+        let doc = RouteDoc {
+            room: "",
+            method,
+            path: path.to_owned(),
+            access: S::NAME,
+            fields: B::FIELDS,
+            body_optional: B::OPTIONAL,
+        };
+        self.0.push(Route { doc, handler: boxed, form: false, csrf: false, no_body: false });
+        self
+    }
+
+    /// A `GET` route.
+    #[must_use]
+    pub fn get<B, S, F, Fut>(self, path: &str, handler: F) -> Self
+    where
+        B: FromFields + 'static,
+        S: Access + 'static,
+        F: Fn(Call<B, S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
+    {
+        self.add(Method::GET, path, handler)
+    }
+
+    /// A `POST` route.
+    #[must_use]
+    pub fn post<B, S, F, Fut>(self, path: &str, handler: F) -> Self
+    where
+        B: FromFields + 'static,
+        S: Access + 'static,
+        F: Fn(Call<B, S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
+    {
+        self.add(Method::POST, path, handler)
+    }
+
+    /// The last route also takes an HTML form and is checked for login CSRF.
+    #[must_use]
+    pub fn form(mut self) -> Self {
+        if let Some(route) = self.0.last_mut() {
+            route.form = true;
+            route.csrf = true;
+        }
+        self
+    }
+
+    /// The last route never looks at a body.
+    #[must_use]
+    pub fn no_body(mut self) -> Self {
+        if let Some(route) = self.0.last_mut() {
+            route.no_body = true;
+        }
+        self
+    }
+
+    /// Names the room that all of these belong to.
+    pub(crate) fn of(mut self, room: &'static str) -> Self {
+        for route in &mut self.0 {
+            route.doc.room = room;
+        }
+        self
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// What they are, for documents.
+    pub fn docs(&self) -> Vec<RouteDoc> {
+        self.0.iter().map(|route| route.doc.clone()).collect()
+    }
+
+    /// The axum router, relative to the base path.
+    pub(crate) fn into_router(self, auth: Auth) -> Router {
+        let mut router = Router::new();
+        for route in self.0 {
+            let filter = if route.doc.method == Method::GET { MethodFilter::GET } else { MethodFilter::POST };
+            let path = route.doc.path.clone();
+            let handle = move |State(auth): State<Auth>, params: RawPathParams, http: HttpRequest| {
+                let route = route.clone();
+                async move { serve(route, auth, &params, http).await }
+            };
+            router = router.route(&path, axum::routing::on(filter, handle));
+        }
+        router.method_not_allowed_fallback(not_found).fallback(not_found).with_state(auth)
+    }
+}
+
+/// The answer to whatever is not a route.
+pub async fn not_found() -> Response {
+    StatusCode::NOT_FOUND.into_response()
+}
+
+async fn serve(route: Route, auth: Auth, params: &RawPathParams, http: HttpRequest) -> Response {
+    // axum answers HEAD from GET; Better Auth has no HEAD.
+    if http.method() != route.doc.method {
+        return not_found().await;
+    }
+    match handle(&route, auth, params, http).await {
+        Ok(answer) => answer.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn handle(
+    route: &Route,
+    auth: Auth,
+    params: &RawPathParams,
+    http: HttpRequest,
+) -> Result<Answer, Error> {
+    let (parts, body) = http.into_parts();
+    let mut request = Request::of_parts(&auth, &parts);
+    let config = auth.config();
+    if config.settings.disabled_paths.contains(&request.path) {
+        let mut answer = Answer::empty(StatusCode::NOT_FOUND);
+        answer.body = Content::Text("Not Found");
+        return Ok(answer);
+    }
+    request.params = params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    if !route.no_body && parts.method != Method::GET {
+        request.body = read_body(&parts.headers, body, config.max_body_bytes, route.form).await?;
+    }
+    request.check_mutation()?;
+    let mut answer = (route.handler)(request, route.csrf).await?;
+    // A session cookie on its way out: other forms of it may go along (bearer's `set-auth-token`).
+    if let Some(cookie) = answer.cookies.last(&auth.cookies().session_token.name)
+        && !cookie.is_removal()
+    {
+        for seam in &auth.seams().session_sent {
+            answer.headers.extend(seam.headers(cookie)?);
+        }
+    }
+    Ok(answer)
+}
+
+/// The query as JSON: a repeated name has an array, as better-call reads it.
+pub(crate) fn query(text: &str) -> Map<String, Json> {
+    let mut map = Map::new();
+    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+        let value = Json::String(value.into_owned());
+        match map.get_mut(name.as_ref()) {
+            None => {
+                map.insert(name.into_owned(), value);
+            }
+            Some(Json::Array(all)) => all.push(value),
+            Some(slot) => *slot = Json::Array(vec![slot.take(), value]),
+        }
+    }
+    map
+}
+
+async fn read_body(
+    headers: &http::HeaderMap,
+    body: axum::body::Body,
+    limit: usize,
+    form: bool,
+) -> Result<Option<Json>, Error> {
+    // As better-call's Node adapter: without a content type, or with a length of zero, there is no body.
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    if length == Some("0") || length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(None);
+    }
+    let written = String::from_utf8_lossy(content_type.as_bytes()).into_owned();
+    let base = written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let allowed: &[&str] =
+        if form { &["application/x-www-form-urlencoded", "application/json"] } else { &["application/json"] };
+    if !allowed.iter().any(|kind| base.contains(kind)) {
+        let list = allowed.join(", ");
+        let message = if written.is_empty() {
+            format!("Content-Type is required. Allowed types: {list}")
+        } else {
+            format!("Content-Type \"{written}\" is not allowed. Allowed types: {list}")
+        };
+        return Err(error::UNSUPPORTED_MEDIA_TYPE.saying(message).into());
+    }
+    let bytes = match Limited::new(body, limit).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(error::PAYLOAD_TOO_LARGE.into()),
+        // The client went away or broke the transfer; nobody reads the answer.
+        Err(_) => return Err(error::BAD_REQUEST.saying("The request body ended early").into()),
+    };
+    if form && base.contains("application/x-www-form-urlencoded") {
+        let map = url::form_urlencoded::parse(&bytes)
+            .map(|(name, value)| (name.into_owned(), Json::String(value.into_owned())))
+            .collect();
+        return Ok(Some(Json::Object(map)));
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    serde_json::from_str(&text).map(Some).map_err(|_| error::BAD_REQUEST.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_repeated_query_name_becomes_a_list() {
+        assert_eq!(
+            Json::Object(query("a=1&b=&a=2&a=3&c=%zz")),
+            json!({"a": ["1", "2", "3"], "b": "", "c": "%zz"})
+        );
+    }
+}

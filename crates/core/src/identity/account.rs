@@ -1,0 +1,81 @@
+//! The `account` table: the ways in which users sign in.
+
+use super::user::User;
+use crate::auth::Auth;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::store::{Db, Row};
+use crate::table;
+
+/// The provider of accounts with a password; their `accountId` is the user's id.
+pub const CREDENTIAL: &str = "credential";
+
+table! {
+    /// A way to sign in.
+    pub struct Account in "account" {
+        /// Id.
+        id / ID: String = Column::id(),
+        /// The provider's name for the user.
+        account_id / ACCOUNT_ID: String = Column::text("accountId"),
+        /// `credential`, or the name of a provider.
+        provider_id / PROVIDER_ID: String = Column::text("providerId"),
+        /// Owner.
+        user_id / USER_ID: String = Column::foreign("userId", "user").indexed(),
+        /// OAuth.
+        access_token / ACCESS_TOKEN: Option<String> = Column::text("accessToken").hidden(),
+        /// OAuth.
+        refresh_token / REFRESH_TOKEN: Option<String> = Column::text("refreshToken").hidden(),
+        /// OpenID Connect.
+        id_token / ID_TOKEN: Option<String> = Column::text("idToken").hidden(),
+        /// OAuth.
+        access_token_expires_at / ACCESS_TOKEN_EXPIRES_AT: Option<Timestamp> = Column::time("accessTokenExpiresAt").hidden(),
+        /// OAuth.
+        refresh_token_expires_at / REFRESH_TOKEN_EXPIRES_AT: Option<Timestamp> = Column::time("refreshTokenExpiresAt").hidden(),
+        /// Comma-joined.
+        scope / SCOPE: Option<String> = Column::text("scope"),
+        /// Hash, for `credential`.
+        password / PASSWORD: Option<String> = Column::text("password").hidden(),
+        /// When it was linked.
+        created_at / CREATED_AT: Timestamp = Column::time("createdAt").default_now(),
+        /// Last change.
+        updated_at / UPDATED_AT: Timestamp = Column::time("updatedAt"),
+        .. extra
+    }
+}
+
+impl Account {
+    /// The user's password account: provider `credential` and the user's own id as account id.
+    pub async fn credential_of(db: &mut Db<'_>, user: &str) -> Result<Option<Self>, Error> {
+        let own = Self::USER_ID.is(user).and(Self::PROVIDER_ID.is(CREDENTIAL)).and(Self::ACCOUNT_ID.is(user));
+        Ok(db.find(Self::KEY, &own).await?.map(Self::from_row).transpose()?)
+    }
+
+    /// Gives a user a password.
+    pub async fn create_credential(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        user: &User,
+        hash: String,
+    ) -> Result<Self, Error> {
+        let now = auth.clock().now();
+        let row = Row::new()
+            .with(Self::ACCOUNT_ID.key, user.id.as_str())
+            .with(Self::PROVIDER_ID.key, CREDENTIAL)
+            .with(Self::USER_ID.key, user.id.as_str())
+            .with(Self::PASSWORD.key, hash)
+            .with(Self::CREATED_AT.key, now)
+            .with(Self::UPDATED_AT.key, now);
+        Ok(Self::from_row(db.insert(Self::KEY, auth.with_new_id(row)).await?)?)
+    }
+
+    /// Replaces the hash, if it is still the one that was read: of two changes at once one wins.
+    pub async fn replace_password(&self, auth: &Auth, db: &mut Db<'_>, hash: String) -> Result<bool, Error> {
+        let same = match &self.password {
+            Some(old) => Self::PASSWORD.is(old.as_str()),
+            None => Self::PASSWORD.is_null(),
+        };
+        let changes =
+            Row::new().with(Self::PASSWORD.key, hash).with(Self::UPDATED_AT.key, auth.clock().now());
+        Ok(db.update(Self::KEY, &Self::ID.is(self.id.as_str()).and(same), changes).await? > 0)
+    }
+}

@@ -1,0 +1,21 @@
+//! Who is who: users, the accounts by which they sign in, their sessions, and single-use
+//! verifications. The four core tables of Better Auth, and their rules.
+
+mod account;
+mod cache;
+mod fields;
+pub mod password;
+mod reading;
+mod session;
+mod sign_in;
+mod user;
+mod verification;
+
+pub use account::{Account, CREDENTIAL};
+pub use cache::CacheSigner;
+pub use fields::{Action, core_tables, from_json, parse_input, to_json};
+pub use reading::{How, Reading, read_session};
+pub use session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
+pub use sign_in::{Challenge, SignIn, SignedIn};
+pub use user::User;
+pub use verification::Verification;

@@ -1,0 +1,93 @@
+//! Rules for passwords that every way in shares.
+
+use super::account::Account;
+use super::user::User;
+use crate::auth::Auth;
+use crate::crypto::Verdict;
+use crate::error::{self, Error};
+use crate::store::Query;
+
+/// Length in UTF-16 units, as JavaScript counts it.
+fn length(password: &str) -> usize {
+    password.encode_utf16().count()
+}
+
+/// The length gate that stands before every hash, so that no request can buy much work with one.
+pub fn check_length(auth: &Auth, password: &str) -> Result<(), Error> {
+    if length(password) > auth.config().max_password_length {
+        return Err(error::PASSWORD_TOO_LONG.into());
+    }
+    Ok(())
+}
+
+/// May this be a new password?
+pub fn check_new(auth: &Auth, password: &str) -> Result<(), Error> {
+    if length(password) < auth.config().min_password_length {
+        return Err(error::PASSWORD_TOO_SHORT.into());
+    }
+    check_length(auth, password)
+}
+
+/// Proves a user by password, in the same time whether or not there is such a user or password.
+///
+/// `name` is what the client calls itself (address, user name).
+/// A hash that is weaker than or of another kind than configured is replaced.
+pub async fn prove(
+    auth: &Auth,
+    name: &str,
+    user: Option<User>,
+    password: &str,
+) -> Result<Option<User>, Error> {
+    let account = match &user {
+        Some(user) => Account::credential_of(&mut auth.db(), &user.id).await?,
+        None => None,
+    };
+    let found = user.zip(account.and_then(|account| account.password.clone().map(|hash| (account, hash))));
+    let Some((user, (account, hash))) = found else {
+        decoy(auth, name, password).await?;
+        return Ok(None);
+    };
+    match auth.passwords().verify(&hash, password).await? {
+        Verdict::Wrong => Ok(None),
+        Verdict::Right => Ok(Some(user)),
+        Verdict::RightButWeak => {
+            let stronger = auth.passwords().hash(password).await?;
+            // Losing against a change of password is right: the newer one stays.
+            account.replace_password(auth, &mut auth.db(), stronger).await?;
+            Ok(Some(user))
+        }
+    }
+}
+
+/// Is this the user's password? A user without one costs the same and has none that is right.
+pub async fn is_right(auth: &Auth, user: &str, password: &str) -> Result<bool, Error> {
+    check_length(auth, password)?;
+    let account = Account::credential_of(&mut auth.db(), user).await?;
+    match account.and_then(|account| account.password) {
+        Some(hash) => Ok(auth.passwords().verify(&hash, password).await? != Verdict::Wrong),
+        None => {
+            decoy(auth, user, password).await?;
+            Ok(false)
+        }
+    }
+}
+
+/// Costs what a wrong password costs.
+///
+/// A database that came from elsewhere has hashes of several kinds, which take different times. If an
+/// unknown user always cost one kind, the others would stand out; so the password is held against the
+/// hash of some user there is, always the same one for the same name, and the outcome is forgotten.
+async fn decoy(auth: &Auth, name: &str, password: &str) -> Result<(), Error> {
+    let from = auth.id_drawn_by(name);
+    let with_password = Account::PASSWORD.is_set();
+    let mut db = auth.db();
+    let near = Query::from(Account::ID.ge(from).and(with_password)).oldest_first(Account::ID.key).limit(1);
+    let row = db.list(Account::KEY, &near).await?.into_iter().next();
+    match row.map(Account::from_row).transpose()?.and_then(|account| account.password) {
+        Some(hash) => {
+            auth.passwords().verify(&hash, password).await?;
+        }
+        None => auth.passwords().pretend(password).await?,
+    }
+    Ok(())
+}

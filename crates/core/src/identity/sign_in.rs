@@ -1,0 +1,68 @@
+//! The one door to a session. Every gate runs before the row exists, so nothing is made and then
+//! unmade: with a second factor pending there is no session, no cookie and no cache to steal.
+
+use serde_json::{Map, Value as Json};
+
+use super::session::{Handed, Session, SessionUser, hand_over};
+use super::user::User;
+use crate::auth::Auth;
+use crate::error::Error;
+use crate::http::{Cookies, Request};
+use crate::store::{Db, Row};
+
+/// Somebody who has proven who they are and wants a session.
+#[derive(Debug)]
+pub struct SignIn<'r> {
+    /// The request.
+    pub request: &'r Request,
+    /// Who.
+    pub user: User,
+    /// How the identity was proven: the room's way in, e.g. `email`, `username`, `sign-up`,
+    /// `two-factor`. Gates decide by it.
+    pub method: &'static str,
+    /// False: one day, ends with the browser.
+    pub remember: bool,
+    /// Columns of the session that the way in sets.
+    pub fields: Row,
+}
+
+/// What came of it.
+#[derive(Debug)]
+#[must_use]
+pub enum SignedIn {
+    /// A session, and the cookies that hand it over.
+    Session(Box<SessionUser>, Cookies),
+    /// Something is still to be shown; no session exists.
+    Challenge(Challenge),
+}
+
+/// What a gate asks for instead of letting in.
+#[derive(Debug)]
+pub struct Challenge {
+    /// Cookies that carry the challenge.
+    pub cookies: Cookies,
+    /// The whole body of the answer, in place of the way in's own.
+    pub body: Map<String, Json>,
+}
+
+impl Auth {
+    /// Makes a session, unless a gate stands in the way.
+    ///
+    /// `db` may be a transaction: the session is then there when it commits.
+    pub async fn sign_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
+        let mut along = Cookies::new();
+        for gate in &self.seams().gate_sign_in {
+            if let Some(mut challenge) = gate.gate(db, &who, &mut along).await? {
+                along.extend(std::mem::take(&mut challenge.cookies));
+                challenge.cookies = along;
+                return Ok(SignedIn::Challenge(challenge));
+            }
+        }
+        let SignIn { request, user, remember, fields, .. } = who;
+        let session = Session::create(request, db, &user, remember, fields).await?;
+        let current = SessionUser { session, user };
+        let mut cookies = hand_over(request, db, &current, Handed { remember: Some(remember) }).await?;
+        cookies.extend(along);
+        Ok(SignedIn::Session(Box::new(current), cookies))
+    }
+}

@@ -1,0 +1,80 @@
+//! The `user` table.
+
+use serde_json::{Map, Value as Json};
+
+use super::fields::to_json;
+use crate::auth::Auth;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::store::{Db, Row};
+use crate::table;
+use unicode_normalization::UnicodeNormalization;
+
+table! {
+    /// A person.
+    pub struct User in "user" {
+        /// Id; a text on the wire, whatever the column is.
+        id / ID: String = Column::id(),
+        /// Display name.
+        name / NAME: String = Column::text("name").sortable(),
+        /// Lower-case address.
+        email / EMAIL: String = Column::text("email").unique().sortable(),
+        /// Has the address been proven?
+        email_verified / EMAIL_VERIFIED: bool = Column::bool("emailVerified").default(false).no_input(),
+        /// Picture.
+        image / IMAGE: Option<String> = Column::text("image"),
+        /// When the user came to be.
+        created_at / CREATED_AT: Timestamp = Column::time("createdAt").default_now(),
+        /// Last change.
+        updated_at / UPDATED_AT: Timestamp = Column::time("updatedAt").default_now(),
+        .. extra
+    }
+}
+
+impl User {
+    /// Lower case, as addresses are stored and looked up.
+    pub fn normal_email(email: &str) -> String {
+        email.to_lowercase()
+    }
+
+    /// The user of an address.
+    pub async fn by_email(db: &mut Db<'_>, email: &str) -> Result<Option<Self>, Error> {
+        let email = Self::normal_email(email);
+        let found = db.find(Self::KEY, &Self::EMAIL.is(email.as_str())).await?;
+        let Some(user) = found.map(Self::from_row).transpose()? else { return Ok(None) };
+        // A collation of the database may call two addresses equal that are not (`ß` and `ss`, accents).
+        let same = user.email.nfc().collect::<String>().to_lowercase() == email.nfc().collect::<String>();
+        Ok(same.then_some(user))
+    }
+
+    /// The user of an id.
+    pub async fn by_id(db: &mut Db<'_>, id: &str) -> Result<Option<Self>, Error> {
+        Ok(db.find(Self::KEY, &Self::ID.is(id)).await?.map(Self::from_row).transpose()?)
+    }
+
+    /// Writes a new user and reads it back as stored.
+    pub async fn create(auth: &Auth, db: &mut Db<'_>, fields: Row) -> Result<Self, Error> {
+        let now = auth.clock().now();
+        let mut row = auth.with_new_id(fields);
+        row.set(Self::CREATED_AT.key, now);
+        row.set(Self::UPDATED_AT.key, now);
+        Ok(Self::from_row(db.insert(Self::KEY, row).await?)?)
+    }
+
+    /// Changes fields and reads the user back; `None` when the user is gone.
+    pub async fn update(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        id: &str,
+        mut changes: Row,
+    ) -> Result<Option<Self>, Error> {
+        changes.set(Self::UPDATED_AT.key, auth.clock().now());
+        let row = db.update_one(Self::KEY, &Self::ID.is(id), changes).await?;
+        Ok(row.map(Self::from_row).transpose()?)
+    }
+
+    /// As answers show it: without hidden columns.
+    pub fn view(&self, auth: &Auth) -> Map<String, Json> {
+        to_json(auth.table(Self::KEY), self.clone().into_row(), false)
+    }
+}

@@ -1,0 +1,112 @@
+//! The seams: a closed list of small traits, in the order a request meets them. They are the only way
+//! in which a room touches a request that is not its own, and rooms meet nowhere else.
+//!
+//! Change the list when a room needs a seam; never widen one into "anything may change anything".
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value as Json};
+
+use crate::error::Error;
+use crate::http::{Cookies, Request, SetCookie};
+use crate::identity::{Action, CacheSigner, Challenge, SessionUser, SignIn, User};
+use crate::store::Db;
+
+/// Who is asking? Presents a session another way than by cookie (bearer, API keys).
+pub trait ReadSession: Send + Sync {
+    /// The signed session token (`token.signature`), when the request carries one in this way.
+    fn signed_token(&self, request: &Request) -> Option<String>;
+}
+
+/// A client's write to the user table (sign-up, update), before anything else is looked at.
+#[derive(Debug)]
+pub struct UserWrite<'r> {
+    /// The request.
+    pub request: &'r Request,
+    /// New user or change.
+    pub action: Action,
+    /// Whose; `None` at sign-up.
+    pub user: Option<&'r User>,
+    /// What the client wrote, by field; may be amended.
+    pub body: &'r mut Map<String, Json>,
+}
+
+/// May amend or refuse what a client writes to the user table (username).
+#[async_trait]
+pub trait WriteUser: Send + Sync {
+    /// Looks at the client's fields and may amend or refuse them.
+    async fn amend(&self, db: &mut Db<'_>, write: &mut UserWrite<'_>) -> Result<(), Error>;
+}
+
+/// Identity is proven, no session exists yet (two-factor, bans, lockout).
+#[async_trait]
+pub trait GateSignIn: Send + Sync {
+    /// `Some` asks for more, an error refuses. Cookies in `along` are sent if a session follows.
+    async fn gate(
+        &self,
+        db: &mut Db<'_>,
+        who: &SignIn<'_>,
+        along: &mut Cookies,
+    ) -> Result<Option<Challenge>, Error>;
+}
+
+/// A session is being handed over: adds cookies (multi-session).
+#[async_trait]
+pub trait SessionMade: Send + Sync {
+    /// Adds cookies.
+    async fn session_made(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        current: &SessionUser,
+        cookies: &mut Cookies,
+    ) -> Result<(), Error>;
+}
+
+/// The session cookie is about to be sent: adds headers that say the same (bearer).
+pub trait SessionSent: Send + Sync {
+    /// Headers to add.
+    fn headers(&self, cookie: &SetCookie) -> Result<Vec<(HeaderName, HeaderValue)>, Error>;
+}
+
+/// A client signs out: ends what goes with the session (multi-session).
+#[async_trait]
+pub trait SignOut: Send + Sync {
+    /// Ends it; cookies go along.
+    async fn sign_out(&self, request: &Request, db: &mut Db<'_>, cookies: &mut Cookies) -> Result<(), Error>;
+}
+
+/// The shape of `/get-session` (the jwt header, custom sessions).
+#[async_trait]
+pub trait ViewSession: Send + Sync {
+    /// May amend the body and add headers.
+    async fn view(
+        &self,
+        request: &Request,
+        current: &SessionUser,
+        body: &mut Map<String, Json>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Error>;
+}
+
+/// Everything that rooms attached.
+#[derive(Default, Clone)]
+pub struct Seams {
+    /// See [`ReadSession`].
+    pub read_session: Vec<Arc<dyn ReadSession>>,
+    /// See [`WriteUser`].
+    pub write_user: Vec<Arc<dyn WriteUser>>,
+    /// See [`GateSignIn`].
+    pub gate_sign_in: Vec<Arc<dyn GateSignIn>>,
+    /// See [`SessionMade`].
+    pub session_made: Vec<Arc<dyn SessionMade>>,
+    /// See [`SessionSent`].
+    pub session_sent: Vec<Arc<dyn SessionSent>>,
+    /// See [`SignOut`].
+    pub sign_out: Vec<Arc<dyn SignOut>>,
+    /// See [`ViewSession`].
+    pub view_session: Vec<Arc<dyn ViewSession>>,
+    /// See [`CacheSigner`]; one at most.
+    pub cache_signer: Option<Arc<dyn CacheSigner>>,
+}

@@ -1,0 +1,600 @@
+//! The store: typed tables over SQLite, PostgreSQL, MySQL and MariaDB. The only place that knows SQL.
+//!
+//! Rows are those of Better Auth, in its encodings, because the database may be shared with the Node
+//! server. Rooms declare tables ([`table!`]), then use a dozen verbs ([`Db`]); the verbs that decide
+//! something are decided by the database: [`Db::consume`] gives a row to exactly one of many racers,
+//! [`Db::increment`] counts under a guard, a unique constraint says who was first
+//! ([`StoreError::Unique`]).
+//!
+//! Invariants:
+//! - A verb holds one connection and never waits for a second one, so a pool of one is enough.
+//! - A dropped [`Tx`] leaves nothing behind.
+//! - Nothing that a database may contain panics; a wrong type is [`StoreError::Decode`], which names
+//!   the column and never shows the value.
+//! - Migrations add; they never drop or change what is there.
+
+mod ddl;
+mod error;
+mod filter;
+mod introspect;
+mod link;
+mod migrate;
+mod mysql;
+mod postgres;
+mod schema;
+mod sql;
+mod sqlite;
+mod table;
+mod value;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+
+#[cfg(test)]
+mod expected;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use error::StoreError;
+pub use filter::{Field, Filter, Fits, Key, Order, Query};
+pub use migrate::Plan;
+pub use schema::{Column, DefaultValue, IdKind, Kind, OnDelete, Reference, Schema, Table};
+pub use table::table;
+pub use value::{Cell, Row, Value};
+
+use crate::clock::Clock;
+use link::{Link, Pool, Slot};
+use sql::{Compiler, Statement};
+
+/// Which SQL is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    MySql,
+}
+
+/// How to reach the database, and what is in it.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// `sqlite:/path`, `sqlite::memory:`, `postgres://…`, `postgresql://…` or `mysql://…`.
+    pub url: String,
+    /// Size of the pool; at least 1.
+    pub max_connections: u32,
+    /// The tables.
+    pub schema: Schema,
+    /// Type and maker of ids.
+    pub id_kind: IdKind,
+    /// Whether PgBouncer in transaction mode stands between; `None` guesses from the URL (a host
+    /// with `-pooler.`, or `pgbouncer=true`).
+    pub pooler: Option<bool>,
+    /// How long a verb waits for a connection before it is [`StoreError::Unavailable`].
+    pub acquire_timeout: Duration,
+}
+
+impl ConnectOptions {
+    /// Ten connections, text ids, five seconds of patience.
+    pub fn new(url: impl Into<String>, schema: Schema) -> Self {
+        Self {
+            url: url.into(),
+            max_connections: 10,
+            schema,
+            id_kind: IdKind::Text,
+            pooler: None,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Without the URL: it may hold a password.
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("max_connections", &self.max_connections)
+            .field("id_kind", &self.id_kind)
+            .field("pooler", &self.pooler)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A database with its schema. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dialect", &self.dialect()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    pool: Pool,
+    schema: Schema,
+    compiler: Compiler,
+    clock: Clock,
+    /// `account` has the NOT NULL `issuer` of Better Auth 1.7.0–1.7.2. It is filled because
+    /// dropping it would be the operator's decision.
+    issuer: AtomicBool,
+}
+
+impl Store {
+    /// Opens the database and looks whether it answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be reached within the timeout.
+    pub async fn connect(options: ConnectOptions) -> Result<Self, StoreError> {
+        Self::connect_with_clock(options, Clock::system()).await
+    }
+
+    /// The same, with the clock that `DefaultValue::Now` reads.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub async fn connect_with_clock(options: ConnectOptions, clock: Clock) -> Result<Self, StoreError> {
+        let scheme = options.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let (pool, dialect) = match scheme.as_str() {
+            "sqlite" => (Pool::Sqlite(sqlite::connect(&options).await?), Dialect::Sqlite),
+            "postgres" | "postgresql" => {
+                let (pool, pooling) = postgres::connect(&options).await?;
+                (Pool::Postgres(pool, pooling), Dialect::Postgres)
+            }
+            "mysql" | "mariadb" => (Pool::MySql(mysql::connect(&options).await?), Dialect::MySql),
+            _ => {
+                return Err(StoreError::other(
+                    "the database URL must start with sqlite:, postgres:// or mysql://",
+                ));
+            }
+        };
+        let store = Self(Arc::new(Inner {
+            pool,
+            schema: options.schema,
+            compiler: Compiler::new(dialect, options.id_kind),
+            clock,
+            issuer: AtomicBool::new(false),
+        }));
+        store.notice_issuer().await?;
+        Ok(store)
+    }
+
+    /// The tables.
+    pub fn schema(&self) -> &Schema {
+        &self.0.schema
+    }
+
+    /// Which SQL is spoken.
+    pub fn dialect(&self) -> Dialect {
+        self.0.compiler.dialect
+    }
+
+    /// Type and maker of ids.
+    pub fn id_kind(&self) -> IdKind {
+        self.0.compiler.ids
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let mut link = self.0.pool.link(false).await?;
+        link.raw("select 1".to_owned()).await?;
+        link.commit().await
+    }
+
+    /// Closes all connections; verbs that are under way finish first.
+    pub async fn close(&self) {
+        self.0.pool.close().await;
+    }
+
+    /// The verbs, each on its own.
+    pub fn db(&self) -> Db<'_> {
+        Db { store: self, tx: None }
+    }
+
+    /// Starts a transaction for writing. In SQLite it is the only writer until it ends: keep slow
+    /// things (hashing, mail, HTTP) out of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no connection came free, or another writer took too long.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let link = self.0.pool.link(true).await?;
+        Ok(Tx { store: self.clone(), link, failed: false })
+    }
+
+    fn table(&self, key: &str) -> Result<&Table, StoreError> {
+        self.0.schema.get(key).ok_or_else(|| StoreError::bug(&format!("there is no table {key}")))
+    }
+}
+
+/// Several verbs that happen together or not at all. Dropping it takes them back.
+#[must_use = "a transaction that is not committed is taken back"]
+pub struct Tx {
+    store: Store,
+    link: Link,
+    failed: bool,
+}
+
+impl std::fmt::Debug for Tx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+impl Tx {
+    /// The verbs, inside the transaction.
+    pub fn db(&mut self) -> Db<'_> {
+        Db { store: &self.store, tx: Some((&mut self.link, &mut self.failed)) }
+    }
+
+    /// Makes it last.
+    ///
+    /// # Errors
+    /// When a verb has failed before: PostgreSQL has given the transaction up by then and would
+    /// answer "commit" with a rollback, so none of the databases commits.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        if self.failed {
+            self.link.rollback().await?;
+            return Err(StoreError::bug("commit after a verb failed: the transaction was rolled back"));
+        }
+        self.link.commit().await
+    }
+
+    /// Takes it back now rather than a moment after the drop.
+    ///
+    /// # Errors
+    /// When the connection broke; then the database takes it back by itself.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        self.link.rollback().await
+    }
+}
+
+/// The verbs. Tables and columns are named by key.
+pub struct Db<'a> {
+    store: &'a Store,
+    tx: Option<(&'a mut Link, &'a mut bool)>,
+}
+
+impl std::fmt::Debug for Db<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("transaction", &self.tx.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// One verb, ready to run, and to run again when it had to give way to another transaction.
+enum Job<'a> {
+    /// A statement with an answer.
+    Rows { statement: Statement, slots: &'a [Slot<'a>], read_only: bool },
+    /// A statement that touches rows.
+    Touch(Statement),
+    /// MySQL: lock and read a row; then change it by id and, unless it is deleted, read it again.
+    Change { lock: Statement, table: &'a Table, slots: &'a [Slot<'a>], change: Change<'a> },
+    /// MySQL: insert; then read the row back.
+    Insert { statement: Statement, table: &'a Table, slots: &'a [Slot<'a>], id: Option<&'a Value> },
+}
+
+enum Change<'a> {
+    Delete,
+    Update { changes: &'a Row, increment: Option<(&'a str, i64)> },
+}
+
+#[derive(Default)]
+struct Outcome {
+    rows: Vec<Vec<Value>>,
+    touched: u64,
+}
+
+/// How often a verb that gave way is tried again.
+const ATTEMPTS: u32 = 8;
+
+impl Db<'_> {
+    /// The first row that the filter takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Decode`].
+    pub async fn find(&mut self, table_key: &str, filter: &Filter) -> Result<Option<Row>, StoreError> {
+        let store = self.store;
+        let table = store.table(table_key)?;
+        let statement = store.0.compiler.find(table, filter, false)?;
+        let rows = self.rows(statement, table, true).await?;
+        Ok(first(table, rows))
+    }
+
+    /// The rows that the query takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Decode`].
+    pub async fn list(&mut self, table_key: &str, query: &Query) -> Result<Vec<Row>, StoreError> {
+        let store = self.store;
+        let table = store.table(table_key)?;
+        let statement = store.0.compiler.select(table, query, false)?;
+        let rows = self.rows(statement, table, true).await?;
+        Ok(rows.into_iter().map(|values| row(table, values)).collect())
+    }
+
+    /// How many rows the filter takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn count(&mut self, table_key: &str, filter: &Filter) -> Result<u64, StoreError> {
+        let store = self.store;
+        let table = store.table(table_key)?;
+        let statement = store.0.compiler.count(table, filter)?;
+        let slots = [Slot { table: &table.key, column: "count", kind: Kind::BigInt }];
+        let outcome = self.run(&Job::Rows { statement, slots: &slots, read_only: true }).await?;
+        match outcome.rows.first().and_then(|row| row.first()) {
+            Some(Value::Int(count)) => u64::try_from(*count).map_err(StoreError::other),
+            _ => Err(StoreError::bug("a count without a number")),
+        }
+    }
+
+    /// The first row that the filter takes, with the row of another table that it points to, in one
+    /// query: `on` is this table's column and the other's.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Decode`].
+    pub async fn find_with(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        other_key: &str,
+        on: (&str, &str),
+    ) -> Result<Option<(Row, Row)>, StoreError> {
+        let store = self.store;
+        let (table, other) = (store.table(table_key)?, store.table(other_key)?);
+        let statement = store.0.compiler.find_with(table, filter, other, on)?;
+        let mut slots = slots(table);
+        slots.extend(self::slots(other));
+        let outcome = self.run(&Job::Rows { statement, slots: &slots, read_only: true }).await?;
+        Ok(outcome.rows.into_iter().next().map(|mut mine| {
+            let theirs = mine.split_off(table.columns.len());
+            (row(table, mine), row(other, theirs))
+        }))
+    }
+
+    /// Adds a row and returns it as stored. Columns that it does not mention get their defaults; the
+    /// id is the caller's unless the database makes ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Unique`] when one of its values is taken.
+    pub async fn insert(&mut self, table_key: &str, mut row: Row) -> Result<Row, StoreError> {
+        let store = self.store;
+        let table = store.table(table_key)?;
+        for column in table.columns.iter().filter(|column| column.default != DefaultValue::None) {
+            if !row.contains(&column.key) {
+                let value = match &column.default {
+                    DefaultValue::Now => store.0.clock.now().into(),
+                    DefaultValue::Value(value) => value.clone(),
+                    DefaultValue::None => continue,
+                };
+                row.push(column.key.clone(), value);
+            }
+        }
+        let issuer;
+        let extra: &[(&str, Value)] =
+            if table_key == migrate::ACCOUNT && store.0.issuer.load(Ordering::Relaxed) {
+                issuer = [(migrate::ISSUER, migrate::issuer_of(&row))];
+                &issuer
+            } else {
+                &[]
+            };
+        let statement = store.0.compiler.insert(table, &row, extra)?;
+        let outcome = if store.dialect() == Dialect::MySql {
+            let slots = slots(table);
+            self.run(&Job::Insert { statement, table, slots: &slots, id: row.get("id") }).await?
+        } else {
+            Outcome { rows: self.rows(statement, table, false).await?, touched: 1 }
+        };
+        match first(table, outcome.rows) {
+            Some(stored) => Ok(stored),
+            // Somebody deleted it between MySQL's insert and our reading.
+            None => Ok(row),
+        }
+    }
+
+    /// Changes all rows that the filter takes; how many those were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unique`] when a new value is taken.
+    pub async fn update(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        changes: Row,
+    ) -> Result<u64, StoreError> {
+        if changes.is_empty() {
+            return self.count(table_key, filter).await;
+        }
+        let store = self.store;
+        let table = store.table(table_key)?;
+        let statement = store.0.compiler.update(table, filter, &changes, None, false)?;
+        Ok(self.run(&Job::Touch(statement)).await?.touched)
+    }
+
+    /// Changes one row that the filter takes and returns it as it is then.
+    ///
+    /// # Errors
+    /// [`StoreError::Unique`] when a new value is taken.
+    pub async fn update_one(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        changes: Row,
+    ) -> Result<Option<Row>, StoreError> {
+        if changes.is_empty() {
+            return self.find(table_key, filter).await;
+        }
+        self.change(table_key, filter, Change::Update { changes: &changes, increment: None }).await
+    }
+
+    /// Deletes all rows that the filter takes; how many those were.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn delete(&mut self, table_key: &str, filter: &Filter) -> Result<u64, StoreError> {
+        let store = self.store;
+        let table = store.table(table_key)?;
+        let statement = store.0.compiler.delete(table, filter, false)?;
+        Ok(self.run(&Job::Touch(statement)).await?.touched)
+    }
+
+    /// Deletes one row that the filter takes and returns it. Of any number of racers for a row,
+    /// exactly one gets it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn consume(&mut self, table_key: &str, filter: &Filter) -> Result<Option<Row>, StoreError> {
+        self.change(table_key, filter, Change::Delete).await
+    }
+
+    /// Adds `by` to a number (NULL counts as 0) of one row that the filter takes, makes the other
+    /// changes at once, and returns the row as it is then. The filter is selector and guard: when it
+    /// does not take the row any more, nothing happens and nothing is returned.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn increment(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        column: &str,
+        by: i64,
+        changes: Row,
+    ) -> Result<Option<Row>, StoreError> {
+        self.change(table_key, filter, Change::Update { changes: &changes, increment: Some((column, by)) })
+            .await
+    }
+
+    async fn change(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        change: Change<'_>,
+    ) -> Result<Option<Row>, StoreError> {
+        let store = self.store;
+        let table = store.table(table_key)?;
+        let compiler = &store.0.compiler;
+        let rows = if store.dialect() == Dialect::MySql {
+            let lock = compiler.find(table, filter, true)?;
+            let slots = slots(table);
+            self.run(&Job::Change { lock, table, slots: &slots, change }).await?.rows
+        } else {
+            let statement = match &change {
+                Change::Delete => compiler.delete(table, filter, true)?,
+                Change::Update { changes, increment } => {
+                    compiler.update(table, filter, changes, *increment, true)?
+                }
+            };
+            self.rows(statement, table, false).await?
+        };
+        Ok(first(table, rows))
+    }
+
+    async fn rows(
+        &mut self,
+        statement: Statement,
+        table: &Table,
+        read_only: bool,
+    ) -> Result<Vec<Vec<Value>>, StoreError> {
+        let slots = slots(table);
+        Ok(self.run(&Job::Rows { statement, slots: &slots, read_only }).await?.rows)
+    }
+
+    /// Runs a job: in the transaction, or on a connection of its own and then, when it had to give
+    /// way or lost its connection while reading, again.
+    async fn run(&mut self, job: &Job<'_>) -> Result<Outcome, StoreError> {
+        let store = self.store;
+        if let Some((link, failed)) = &mut self.tx {
+            let outcome = perform(store, link, job).await;
+            **failed |= outcome.is_err();
+            return outcome;
+        }
+        let transaction = matches!(job, Job::Change { .. });
+        let read_only = matches!(job, Job::Rows { read_only: true, .. });
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match alone(store, job, transaction).await {
+                Err(error) if error.gave_way() && attempt < ATTEMPTS => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 5)).await;
+                }
+                Err(error) if read_only && attempt == 1 && error.lost_connection() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+async fn alone(store: &Store, job: &Job<'_>, transaction: bool) -> Result<Outcome, StoreError> {
+    let mut link = store.0.pool.link(transaction).await?;
+    let outcome = perform(store, &mut link, job).await?;
+    link.commit().await?;
+    Ok(outcome)
+}
+
+async fn perform(store: &Store, link: &mut Link, job: &Job<'_>) -> Result<Outcome, StoreError> {
+    let compiler = &store.0.compiler;
+    match job {
+        Job::Rows { statement, slots, .. } => {
+            Ok(Outcome { rows: link.rows(statement.clone(), slots).await?, touched: 0 })
+        }
+        Job::Touch(statement) => {
+            let (touched, _) = link.execute(statement.clone()).await?;
+            Ok(Outcome { rows: Vec::new(), touched })
+        }
+        Job::Change { lock, table, slots, change } => {
+            let rows = link.rows(lock.clone(), slots).await?;
+            let at = table.columns.iter().position(|column| column.key == "id");
+            let id = at.and_then(|at| rows.first()?.get(at)).cloned();
+            let Some(id) = id else { return Ok(Outcome::default()) };
+            let this = Filter::Is("id".into(), id);
+            match change {
+                Change::Delete => {
+                    link.execute(compiler.delete(table, &this, false)?).await?;
+                    Ok(Outcome { rows, touched: 1 })
+                }
+                Change::Update { changes, increment } => {
+                    link.execute(compiler.update(table, &this, changes, *increment, false)?).await?;
+                    let rows = link.rows(compiler.find(table, &this, false)?, slots).await?;
+                    Ok(Outcome { rows, touched: 1 })
+                }
+            }
+        }
+        Job::Insert { statement, table, slots, id } => {
+            let (touched, last) = link.execute(statement.clone()).await?;
+            let id = match id {
+                Some(id) if !id.is_null() => (*id).clone(),
+                _ => Value::Text(last.to_string()),
+            };
+            let statement = compiler.find(table, &Filter::Is("id".into(), id), false)?;
+            Ok(Outcome { rows: link.rows(statement, slots).await?, touched })
+        }
+    }
+}
+
+fn slots(table: &Table) -> Vec<Slot<'_>> {
+    table
+        .columns
+        .iter()
+        .map(|column| Slot { table: &table.key, column: &column.key, kind: column.kind })
+        .collect()
+}
+
+fn row(table: &Table, values: Vec<Value>) -> Row {
+    let mut row = Row::with_capacity(values.len());
+    for (column, value) in table.columns.iter().zip(values) {
+        row.push(column.key.clone(), value);
+    }
+    row
+}
+
+fn first(table: &Table, rows: Vec<Vec<Value>>) -> Option<Row> {
+    rows.into_iter().next().map(|values| row(table, values))
+}

@@ -1,0 +1,79 @@
+//! `portcullis serve`: the server.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use axum::Router;
+use portcullis::config::Environment;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Here, Opened, open};
+use crate::about::About;
+use crate::cli::ServeArgs;
+use crate::front::{Front, with_routes_noted};
+use crate::{listen, ops, pages, say};
+
+const LISTEN: &str = "127.0.0.1:4000";
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> {
+    let mut loaded = here.load()?;
+    let text = args.listen.clone().or_else(|| loaded.settings.http.listen.clone());
+    let (host, port) = listen::address(text.as_deref().unwrap_or(LISTEN), args.port).map_err(|error| {
+        if args.listen.is_some() { format!("--listen: {error}") } else { format!("http.listen: {error}") }
+    })?;
+    // Before the database is touched: a second start by mistake must not migrate anything.
+    let listener = listen::bind(&host, port).await?;
+    let address = listener.local_addr().map_err(|error| format!("cannot tell the port: {error}"))?;
+    let Opened { auth, secret_file } = open(&mut loaded).await?;
+    let mut signals = Signals::new()?;
+
+    let config = auth.config();
+    let test = config.environment == Environment::Test;
+    let about = About::new(config, address, &here.directory, loaded.file.as_deref(), secret_file.as_deref());
+    let mut routes = Router::new().merge(ops::routes(auth.clone()));
+    if !test && !config.base_path.is_empty() {
+        // Under the test contract `/` is 404, as upstream; without a base path it is the API's.
+        routes = routes.merge(pages::routes(about.clone()));
+    }
+    let routes = routes.fallback_service(with_routes_noted(auth.service()));
+    let app = Front::new(config).around(routes);
+
+    if !test {
+        about.announce(here.logs_as_json()?);
+    }
+    say::to_stdout(&format!("listening on http://{address}\n"))?;
+    let hurry = std::sync::Arc::new(tokio::sync::Notify::new());
+    let second = std::sync::Arc::clone(&hurry);
+    let stop = async move {
+        signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            second.notify_one();
+        });
+    };
+    listen::serve(listener, app, test, stop, hurry.notified()).await;
+    auth.store().close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let of = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    fn next(&mut self) -> impl Future<Output = ()> {
+        async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What every request passes before the routes and every answer afterwards: request id and log line,
+//! security headers, limits on body and time, and a net under panics.
+//!
+//! The log holds method, route, status and duration. Never a path as it was sent (reset links carry
+//! tokens in it), a query, a header or a body.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use portcullis::config::{BaseUrl, Config, Environment};
+use portcullis::crypto::{Alphabet, Random};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Nothing in an answer that is data may be run, loaded or framed.
+const CSP_DATA: &str = "default-src 'none'; frame-ancestors 'none'";
+/// For pages of the routes that bring no policy of their own (Better Auth's error page has inline styles).
+const CSP_PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// How much of a body that is too large is read and thrown away, so that its sender gets to see the 413
+/// instead of a reset connection.
+const DRAIN: usize = 16 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// The limits and headers of one server.
+#[derive(Debug)]
+pub struct Front {
+    random: Random,
+    max_body: usize,
+    timeout: Duration,
+    https: bool,
+    /// The test contract compares headers with upstream's, which has only `nosniff`.
+    plain: bool,
+}
+
+impl Front {
+    /// From the checked config.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            random: Random::system(),
+            max_body: config.max_body_bytes,
+            timeout: Duration::from_secs(config.settings.http.timeout.unwrap_or(30).max(1)),
+            https: matches!(&config.base_url, BaseUrl::Fixed(url) if url.scheme() == "https"),
+            plain: config.environment == Environment::Test,
+        }
+    }
+
+    /// Puts it all around the routes.
+    pub fn around(self, routes: Router) -> Router {
+        let front = Arc::new(self);
+        routes
+            .layer(from_fn_with_state(Arc::clone(&front), limits))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn(note_route))
+            .layer(from_fn_with_state(front, outermost))
+    }
+}
+
+/// The route that answered, carried from inside the router to the log.
+#[derive(Clone)]
+struct Route(MatchedPath);
+
+async fn note_route(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(route) = route
+        && response.extensions().get::<Route>().is_none()
+    {
+        response.extensions_mut().insert(Route(route));
+    }
+    response
+}
+
+/// For routers that are mounted as a service: what they matched is not visible outside.
+pub fn with_routes_noted(router: Router) -> Router {
+    router.layer(from_fn(note_route))
+}
+
+async fn outermost(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = front.random.text(16, Alphabet::Alphanumeric);
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let _entered = span.entered();
+    let status = response.status().as_u16();
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let route = response.extensions().get::<Route>().map_or("(no route)", |route| route.0.as_str());
+    if matches!(route, "/health" | "/ready") && status < 400 {
+        tracing::debug!(%method, route, status, ms, "answered");
+    } else {
+        tracing::info!(%method, route, status, ms, "answered");
+    }
+    security_headers(&front, response.headers_mut());
+    if !front.plain
+        && let Ok(id) = HeaderValue::try_from(id)
+    {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn security_headers(front: &Front, headers: &mut HeaderMap) {
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if front.plain {
+        return;
+    }
+    // Not `no-referrer`: with it a browser sends `Origin: null`, which the origin check refuses.
+    set(header::REFERRER_POLICY, "same-origin");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    if front.https {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    let page = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("text/html"));
+    let policy = if page { CSP_PAGE } else { CSP_DATA };
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(policy));
+}
+
+async fn limits(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    if announced > u64::try_from(front.max_body).unwrap_or(u64::MAX) {
+        // A client that asks first (`Expect: 100-continue`) has sent nothing to drain.
+        if !request.headers().contains_key(header::EXPECT) {
+            let drain = async {
+                let mut body = Limited::new(request.into_body(), DRAIN);
+                while let Some(Ok(_)) = body.frame().await {}
+            };
+            // Too slow or too much: the answer is the same.
+            let _ = tokio::time::timeout(DRAIN_TIME, drain).await;
+        }
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Request body is too large");
+    }
+    let max = front.max_body;
+    let request = request.map(|body| Body::new(Limited::new(body, max)));
+    match tokio::time::timeout(front.timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::warn!("a request was given up after http.timeout");
+            unavailable("The service is busy. Please try again.")
+        }
+    }
+}
+
+/// 503 with `Retry-After`.
+pub fn unavailable(message: &'static str) -> Response {
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn refuse(status: StatusCode, code: &'static str, message: &'static str) -> Response {
+    (status, axum::Json(serde_json::json!({ "message": message, "code": code }))).into_response()
+}
+
+fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    // What a panic says was written by a programmer; a payload of another kind says nothing.
+    let cause = cause.downcast_ref::<&str>().copied().unwrap_or("(see the line before)");
+    tracing::error!(cause, "a handler panicked; please report this");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
+
+    fn front(https: bool) -> Front {
+        Front { random: Random::system(), max_body: 8, timeout: Duration::from_secs(2), https, plain: false }
+    }
+
+    async fn ask(router: Router, request: Request) -> (StatusCode, HeaderMap, String) {
+        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn get_request(path: &str) -> Request {
+        Request::get(path).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_a_500_and_nothing_more() {
+        let router = front(false)
+            .around(Router::new().route("/", get(async || -> &'static str { panic!("secret detail") })));
+        let (status, headers, body) = ask(router, get_request("/")).await;
+        assert_eq!(status, 500);
+        assert_eq!(body, "");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_is_a_503_that_says_when_to_come_back() {
+        let router = front(false).around(Router::new().route("/", get(std::future::pending::<()>)));
+        let (status, headers, body) = ask(router, get_request("/")).await;
+        assert_eq!(status, 503);
+        assert_eq!(headers["retry-after"], "1");
+        assert!(body.contains("SERVICE_UNAVAILABLE"));
+    }
+
+    #[tokio::test]
+    async fn a_body_above_the_limit_is_a_413_announced_or_not() {
+        let routes = || Router::new().route("/", post(async |body: axum::body::Bytes| body));
+        let announced =
+            Request::post("/").header("content-length", "9").body(Body::from("123456789")).unwrap();
+        assert_eq!(ask(front(false).around(routes()), announced).await.0, 413);
+        let chunked = Request::post("/").body(Body::from("123456789")).unwrap();
+        let (status, _, body) = ask(front(false).around(routes()), chunked).await;
+        assert_eq!((status.as_u16(), body.contains("123456789")), (413, false));
+        let fits = Request::post("/").body(Body::from("12345678")).unwrap();
+        assert_eq!(ask(front(false).around(routes()), fits).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn hsts_is_sent_only_behind_an_https_base_url() {
+        let routes = || Router::new().route("/", get(async || "x"));
+        let (_, plain, _) = ask(front(false).around(routes()), get_request("/")).await;
+        assert!(!plain.contains_key("strict-transport-security"));
+        let (_, https, _) = ask(front(true).around(routes()), get_request("/")).await;
+        assert!(https.contains_key("strict-transport-security"));
+    }
+
+    #[tokio::test]
+    async fn a_header_that_the_answer_has_is_left_alone() {
+        let router =
+            front(false).around(Router::new().route("/", get(async || [("x-frame-options", "SAMEORIGIN")])));
+        let (_, headers, _) = ask(router, get_request("/")).await;
+        assert_eq!(headers["x-frame-options"], "SAMEORIGIN");
+        assert_eq!(headers["content-security-policy"], CSP_DATA);
+    }
+}

@@ -1,0 +1,39 @@
+//! `/health`: the process is up. `/ready`: it can also serve, that is, the database answers.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::CACHE_CONTROL;
+use portcullis::Auth;
+use serde_json::json;
+
+use crate::front::unavailable;
+
+/// Longer than a healthy ping by far, shorter than what balancers wait for.
+const PING: Duration = Duration::from_secs(2);
+
+/// The two routes.
+pub fn routes(auth: Auth) -> Router {
+    Router::new().route("/health", get(health)).route("/ready", get(ready)).with_state(auth)
+}
+
+async fn health() -> Response {
+    ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" }))).into_response()
+}
+
+async fn ready(State(auth): State<Auth>) -> Response {
+    match tokio::time::timeout(PING, auth.store().ping()).await {
+        Ok(Ok(())) => ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ready" }))).into_response(),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the database does not answer");
+            unavailable("The database does not answer.")
+        }
+        Err(_) => {
+            tracing::error!("the database took more than 2 s for a ping");
+            unavailable("The database does not answer.")
+        }
+    }
+}
