@@ -338,7 +338,24 @@ fn column(table: &str, piece: &str, docs: String, optional: bool) -> Option<Colu
     Some(ColumnRow { table: table.into(), column: name.into(), kind: notes.join(", "), docs })
 }
 
-/// Columns of the `table!` declarations, and those lent with `.lend("table", Column::…)`.
+/// The entries of `LIST`: a room's folder and its plugin, if it is one.
+pub fn rooms_list(source: &str) -> Vec<(String, Option<String>)> {
+    let code = code(source);
+    let entries = words(&code, "Room").filter_map(|at| {
+        let open = at + code.get(at..)?.find('{')?;
+        // The type `Room` before its values is followed by something else.
+        code.get(at + "Room".len()..open)?.trim().is_empty().then_some(())?;
+        let close = closing(&code, open)?;
+        let (bare, piece) = (code.get(open..close)?, source.get(open..close)?);
+        let make = words(bare, "make").next()?;
+        let room = identifier(bare.get(make + "make".len()..)?.trim_start_matches([':', ' ']));
+        let plugin = words(bare, "plugin").next().and_then(|at| piece.get(at..)?.split_once("Some("));
+        Some((room.to_owned(), plugin.and_then(|(_, rest)| literal(rest)).map(|(name, _)| name.to_owned())))
+    });
+    entries.collect()
+}
+
+/// Columns of the `table!` declarations, and those lent to other tables: `("table", Column::…)`.
 pub fn columns(source: &str) -> Vec<ColumnRow> {
     let source = without_tests(source);
     let code = code(source);
@@ -355,13 +372,15 @@ pub fn columns(source: &str) -> Vec<ColumnRow> {
             rows.extend(column(table, piece, docs(piece), optional));
         }
     }
-    for (at, call) in code.match_indices(".lend(") {
-        let open = at + call.len() - 1;
+    for (open, _) in code.match_indices('(') {
+        let Some((table, rest)) = source.get(open + 1..).and_then(literal) else { continue };
+        if !rest.trim_start_matches([',', ' ', '\n']).starts_with("Column::") {
+            continue;
+        }
         let Some(piece) = closing(&code, open).and_then(|close| source.get(open + 1..close)) else {
             continue;
         };
-        let Some((table, rest)) = literal(piece) else { continue };
-        rows.extend(column(table, rest, String::new(), !rest.contains(".required(")));
+        rows.extend(column(table, piece, String::new(), !piece.contains(".required(")));
     }
     rows
 }
@@ -523,7 +542,7 @@ mod tests {
                     token / TOKEN: String = Column::text("token").unique().hidden(),
                 }
             }
-            fn columns(s: &mut Schema) { s.lend("user", Column::text("username").unique()); }
+            fn lends(&self) -> Vec<(&'static str, Column)> { vec![("user", Column::text("username").unique())] }
         "#;
         let rows: Vec<_> = columns(text)
             .into_iter()

@@ -6,9 +6,6 @@ use std::collections::BTreeSet;
 use crate::source::{self, code, identifier, line, words};
 use crate::tree::{FEATURES, Tree, is_test};
 
-/// Rooms that are always there; every other room is a cargo flag.
-const BASE_ROOMS: [&str; 6] =
-    ["account", "email_password", "email_verification", "password_reset", "session", "social"];
 /// Cargo flags that are no rooms.
 const OTHER_FLAGS: [&str; 4] = ["default", "full", "test-mode", "testing"];
 /// What a room's manual has, in this order.
@@ -154,7 +151,7 @@ fn rooms_apart(tree: &Tree, problems: &mut Vec<String>) {
     }
 }
 
-/// One name: folder = cargo flag = a line in the list = heading of the manual.
+/// One name: folder = a line in the list = cargo flag and plugin (base rooms have neither).
 fn names(tree: &Tree, problems: &mut Vec<String>) {
     let rooms = tree.rooms();
     if rooms.is_empty() {
@@ -174,10 +171,25 @@ fn names(tree: &Tree, problems: &mut Vec<String>) {
             problems.push(format!("{manifest}: the flag `{flag}` is not part of `full`"));
         }
     }
+    let entries = source::rooms_list(tree.get(&listed).unwrap_or_default());
     for room in &rooms {
         let flag = room.replace('_', "-");
-        if !BASE_ROOMS.contains(&room.as_str()) && !flags.iter().any(|(name, _)| *name == flag) {
-            problems.push(format!("{FEATURES}{room}: has no cargo flag `{flag}` in {manifest}"));
+        let has_flag = flags.iter().any(|(name, _)| *name == flag);
+        let own: Vec<_> = entries.iter().filter(|(name, _)| name == room).collect();
+        match own.as_slice() {
+            [(_, None)] if has_flag => {
+                problems.push(format!("{listed}: `{room}` is a base room and has the cargo flag `{flag}`"));
+            }
+            [(_, None)] => {}
+            [(_, Some(plugin))] => {
+                if !has_flag {
+                    problems.push(format!("{FEATURES}{room}: has no cargo flag `{flag}` in {manifest}"));
+                }
+                if plain(plugin) != plain(room) {
+                    problems.push(format!("{listed}: the room `{room}` has the plugin name `{plugin}`"));
+                }
+            }
+            _ => problems.push(format!("{listed}: LIST has `{room}` {} times; one line per room", own.len())),
         }
         let lines = words(&list, room)
             .filter(|at| list.get(..*at).is_some_and(|before| before.trim_end().ends_with("mod")))
@@ -207,10 +219,12 @@ fn flags(manifest: &str) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
+/// A name without its spelling: `two_factor`, `twoFactor`, `Two-factor`.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 fn manuals(tree: &Tree, problems: &mut Vec<String>) {
-    let plain = |text: &str| {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>()
-    };
     for room in tree.rooms() {
         let path = format!("{FEATURES}{room}/README.md");
         let Some(text) = tree.get(&path) else {
@@ -311,8 +325,9 @@ mod tests {
 
     const MANUAL: &str = "# two-factor\n## What it does\n## Switch it on\n## Options\n## Routes\n## Errors\n## Tables\n## Security\n## Differences\n";
     const MANIFEST: &str = "[features]\ndefault = [\"full\"]\nfull = [\"jwt\", \"two-factor\"]\njwt = []\ntwo-factor = []\ntesting = []\n[dependencies]\nx = \"1\"\n";
-    const LIST: &str =
-        "pub mod jwt;\npub mod session;\n#[cfg(feature = \"two-factor\")]\npub mod two_factor;\n";
+    const LIST: &str = "pub mod jwt;\npub mod session;\n#[cfg(feature = \"two-factor\")]\npub mod two_factor;\n\
+        pub const LIST: &[Room] = &[Room { plugin: None, make: session::make }, Room { plugin: Some(\"jwt\"), make: jwt::make },\n\
+        #[cfg(feature = \"two-factor\")] Room { plugin: Some(\"twoFactor\"), make: two_factor::make }];";
 
     /// A small project in which nothing is wrong, with files replaced or added.
     fn project<const N: usize>(over: [(&'static str, &'static str); N]) -> Vec<String> {
@@ -412,10 +427,21 @@ mod tests {
     #[test]
     fn folder_flag_list_and_heading_are_one_name() {
         let list = "crates/auth/src/features/mod.rs";
-        one_problem(project([(list, "pub mod jwt; pub mod session;")]), "declares `mod two_factor` 0 times");
+        let with =
+            |from: &str, to: &str| -> &'static str { Box::leak(LIST.replace(from, to).into_boxed_str()) };
+        one_problem(project([(list, with("pub mod two_factor;", ""))]), "declares `mod two_factor` 0 times");
         one_problem(
-            project([(list, "mod jwt; mod session; mod two_factor; mod gone;")]),
+            project([(list, with("pub mod jwt;", "pub mod jwt; mod gone;"))]),
             "`mod gone` is no room's folder",
+        );
+        one_problem(
+            project([(list, with("Room { plugin: None, make: session::make }, ", ""))]),
+            "LIST has `session` 0 times",
+        );
+        one_problem(project([(list, with("\"twoFactor\"", "\"mfa\""))]), "has the plugin name `mfa`");
+        one_problem(
+            project([(list, with("Some(\"jwt\")", "None"))]),
+            "`jwt` is a base room and has the cargo flag",
         );
         one_problem(
             project([("crates/auth/Cargo.toml", "[features]\nfull = [\"two-factor\"]\ntwo-factor = []\n")]),
