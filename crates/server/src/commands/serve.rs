@@ -1,6 +1,5 @@
 //! `portcullis serve`: the server.
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -68,12 +67,10 @@ impl Signals {
         Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
 
-    fn next(&mut self) -> impl Future<Output = ()> {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
