@@ -223,7 +223,7 @@ impl AuthBuilder {
         }
 
         let id_kind = id_kind(&config)?;
-        let store = connect(&config, schema, id_kind).await?;
+        let store = connect(&config, schema, id_kind, self.clock.clone()).await?;
         if self.migrate.or(config.settings.migrate).unwrap_or(true) || config.stateless {
             let plan = store.migrate().await?;
             report(&plan);
@@ -278,19 +278,24 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
     }
 }
 
-async fn connect(config: &Config, schema: Schema, id_kind: IdKind) -> Result<Store, StoreError> {
+async fn connect(
+    config: &Config,
+    schema: Schema,
+    id_kind: IdKind,
+    clock: Clock,
+) -> Result<Store, StoreError> {
     let database = config.settings.database.as_ref();
     let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
     let most = if url.starts_with("sqlite") { 4 } else { 10 };
-    Store::connect(ConnectOptions {
+    let options = ConnectOptions {
         url,
         max_connections: database.and_then(|d| d.max_connections).unwrap_or(most).max(1),
         schema,
         id_kind,
         pooler: database.and_then(|d| d.pooler),
         acquire_timeout: Duration::from_secs(5),
-    })
-    .await
+    };
+    Store::connect_with_clock(options, clock).await
 }
 
 impl Auth {

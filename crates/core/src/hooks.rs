@@ -71,6 +71,14 @@ impl Callback {
             }
         }
     }
+
+    /// Calls it where a failure must not fail the request that caused it (mail, notices): it is
+    /// logged, and whoever waits for the mail can ask again.
+    pub async fn tell(&self, http: &Outbound, name: &str, args: Vec<Json>) {
+        if let Err(error) = self.call(http, name, args).await {
+            tracing::error!(callback = name, %error, "callback failed");
+        }
+    }
 }
 
 fn result_of(name: &str, answer: Json) -> Result<Json, Error> {

@@ -73,6 +73,27 @@ impl User {
         Ok(row.map(Self::from_row).transpose()?)
     }
 
+    /// What a failed write of these fields is to the client: a value that somebody else took between
+    /// the look and the write is refused in the words of the room that lent the column.
+    pub async fn write_failed(auth: &Auth, db: &mut Db<'_>, fields: &Row, error: Error) -> Error {
+        if !error.is_unique() {
+            return error;
+        }
+        for seam in &auth.seams().write_user {
+            match seam.taken(db, fields).await {
+                Ok(None) => {}
+                Ok(Some(code)) => return code.into(),
+                Err(broken) => return broken,
+            }
+        }
+        error
+    }
+
+    /// For webhooks: everything that is stored.
+    pub fn for_webhook(&self, auth: &Auth) -> Json {
+        Json::Object(to_json(auth.table(Self::KEY), self.clone().into_row(), true))
+    }
+
     /// As answers show it: without hidden columns.
     pub fn view(&self, auth: &Auth) -> Map<String, Json> {
         to_json(auth.table(Self::KEY), self.clone().into_row(), false)

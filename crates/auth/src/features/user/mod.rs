@@ -82,7 +82,11 @@ async fn update_user(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
     if changes.is_empty() {
         return Err(Code::message(StatusCode::BAD_REQUEST, "No fields to update").into());
     }
-    let user = match User::update(auth, &mut db, &current.user.id, changes.clone()).await? {
+    let updated = match User::update(auth, &mut db, &current.user.id, changes.clone()).await {
+        Ok(updated) => updated,
+        Err(error) => return Err(User::write_failed(auth, &mut db, &changes, error).await),
+    };
+    let user = match updated {
         Some(user) => user,
         // Nothing is stored, so the session's own copy is the user.
         None if auth.config().stateless => {
