@@ -132,6 +132,12 @@ fn readable_by_others(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0)
 }
 
+/// Elsewhere access lists say who may read, not mode bits.
+#[cfg(not(unix))]
+const fn readable_by_others(_: &Path) -> bool {
+    false
+}
+
 /// Production refuses a weak one before this is reached.
 fn secret(config: &Config, report: &mut Report) {
     let settings = &config.settings;

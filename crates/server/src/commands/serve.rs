@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use axum::Router;
 use portcullis::config::Environment;
+#[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Here, Opened, open};
@@ -56,11 +57,14 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// SIGTERM and SIGINT.
+#[cfg(unix)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
     fn new() -> Result<Self, String> {
         let of = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
@@ -71,6 +75,24 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-C, where there are no signals.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot listen for Ctrl-C");
+            std::future::pending::<()>().await;
         }
     }
 }
