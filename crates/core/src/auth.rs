@@ -59,13 +59,16 @@ pub struct AuthCookies {
     pub dont_remember: CookieSpec,
 }
 
+/// Makes a room from its options; the settings are there for what it shares with others.
+pub type MakeRoom = fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>;
+
 /// One room of a list of rooms.
 #[derive(Clone, Copy)]
 pub struct Room {
     /// Its key under `plugins`; `None` = a base room, always there.
     pub plugin: Option<&'static str>,
     /// Makes it from its options.
-    pub make: fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>,
+    pub make: MakeRoom,
 }
 
 /// Why the engine did not start, and what to do.
@@ -223,7 +226,7 @@ impl AuthBuilder {
         }
 
         let id_kind = id_kind(&config)?;
-        let store = connect(&config, schema, id_kind).await?;
+        let store = connect(&config, schema, id_kind, self.clock.clone()).await?;
         if self.migrate.or(config.settings.migrate).unwrap_or(true) || config.stateless {
             let plan = store.migrate().await?;
             report(&plan);
@@ -278,19 +281,24 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
     }
 }
 
-async fn connect(config: &Config, schema: Schema, id_kind: IdKind) -> Result<Store, StoreError> {
+async fn connect(
+    config: &Config,
+    schema: Schema,
+    id_kind: IdKind,
+    clock: Clock,
+) -> Result<Store, StoreError> {
     let database = config.settings.database.as_ref();
     let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
     let most = if url.starts_with("sqlite") { 4 } else { 10 };
-    Store::connect(ConnectOptions {
+    let options = ConnectOptions {
         url,
         max_connections: database.and_then(|d| d.max_connections).unwrap_or(most).max(1),
         schema,
         id_kind,
         pooler: database.and_then(|d| d.pooler),
         acquire_timeout: Duration::from_secs(5),
-    })
-    .await
+    };
+    Store::connect_with_clock(options, clock).await
 }
 
 impl Auth {

@@ -109,9 +109,6 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Said once at start.
     pub warnings: Vec<String>,
-    /// `TEST_EGRESS`, in a test-mode build.
-    #[cfg(feature = "test-mode")]
-    pub egress: Option<String>,
 }
 
 impl Loaded {
@@ -197,14 +194,7 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
         }
     }
     stray_variables(vars, &mut warnings);
-    Ok(Loaded {
-        settings,
-        environment,
-        file,
-        warnings,
-        #[cfg(feature = "test-mode")]
-        egress: vars.get("TEST_EGRESS")?.map(str::to_owned),
-    })
+    Ok(Loaded { settings, environment, file, warnings })
 }
 
 fn is_local(url: &str) -> bool {
@@ -281,9 +271,9 @@ fn from_file(path: &Path, vars: &Vars) -> Result<Json, LoadError> {
     if !tree.is_object() {
         return fail(format!("{shown}: must be an object of options, such as {{\"baseURL\": \"…\"}}"));
     }
-    expand(&mut tree, &mut String::new(), vars).map_err(|e| LoadError(format!("{shown}: {e}")))?;
+    expand(&mut tree, "", vars).map_err(|e| LoadError(format!("{shown}: {e}")))?;
     let beside = path.parent().unwrap_or(Path::new(""));
-    load_files(&mut tree, &mut String::new(), beside).map_err(|e| LoadError(format!("{shown}: {e}")))?;
+    load_files(&mut tree, "", beside).map_err(|e| LoadError(format!("{shown}: {e}")))?;
     Ok(tree)
 }
 

@@ -7,8 +7,15 @@ pub mod basics;
 #[cfg(feature = "bearer")]
 pub mod bearer;
 pub mod email_password;
+#[cfg(feature = "multi-session")]
+pub mod multi_session;
 pub mod session;
 pub mod user;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+#[cfg(feature = "username")]
+pub mod username;
 
 /// Every room of this build. Base rooms have no plugin name and are always there.
 pub const LIST: &[Room] = &[
@@ -19,4 +26,8 @@ pub const LIST: &[Room] = &[
     Room { plugin: None, make: user::make },
     #[cfg(feature = "bearer")]
     Room { plugin: Some("bearer"), make: bearer::make },
+    #[cfg(feature = "username")]
+    Room { plugin: Some("username"), make: username::make },
+    #[cfg(feature = "multi-session")]
+    Room { plugin: Some("multiSession"), make: multi_session::make },
 ];

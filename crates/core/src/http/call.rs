@@ -247,7 +247,7 @@ impl Request {
 }
 
 /// What JavaScript calls true.
-fn truthy(value: &Json) -> bool {
+pub fn truthy(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::Bool(value) => *value,

@@ -72,6 +72,26 @@ async fn postgres_keeps_every_promise_with_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_reached_over_tls_and_a_stranger_s_certificate_is_refused() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let encrypted = async |url: String| {
+        let store = Store::connect(options(url, 1)).await?;
+        store.migrate().await?;
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let row = match &store.0.pool {
+            Pool::Postgres(pool, ..) => sqlx::query_scalar::<_, bool>(sql).fetch_one(pool).await,
+            _ => unreachable!("a PostgreSQL URL"),
+        };
+        Ok::<bool, StoreError>(row.unwrap())
+    };
+    assert!(encrypted(format!("{url}?sslmode=require")).await.unwrap());
+    assert!(!encrypted(format!("{url}?sslmode=disable")).await.unwrap());
+    // Nobody whom this machine trusts has signed it.
+    let stranger = url.replace("127.0.0.1", "localhost") + "?sslmode=verify-full";
+    assert!(matches!(encrypted(stranger).await, Err(StoreError::Unavailable(_) | StoreError::Other(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mariadb_keeps_every_promise() {
     conforms(Dialect::MySql, 10).await;
 }
@@ -294,9 +314,9 @@ DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "
 SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ?  [Text("%50!%!!%"), Int(1)]
 "#);
     insta::assert_snapshot!(sql(Dialect::MySql), @r#"
-SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? LIMIT ? [Text("s"), Int(1)]
-UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND `count` < ? LIMIT ?) [Text("y"), Int(1), Text("x"), Int(3), Int(1)]
-DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND `count` < ? LIMIT ?) [Text("x"), Int(3), Int(1)]
+SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? AND CAST(`a`.`id` AS binary) = ? LIMIT ? [Text("s"), Text("s"), Int(1)]
+UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("y"), Int(1), Text("x"), Text("x"), Int(3), Int(1)]
+DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("x"), Text("x"), Int(3), Int(1)]
 SELECT `id`, `email`, `count` FROM `user` WHERE `email` LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ? FOR UPDATE [Text("%50!%!!%"), Int(1)]
 "#);
 }

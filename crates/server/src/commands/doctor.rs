@@ -132,6 +132,12 @@ fn readable_by_others(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0)
 }
 
+/// Elsewhere access lists say who may read, not mode bits.
+#[cfg(not(unix))]
+const fn readable_by_others(_: &Path) -> bool {
+    false
+}
+
 /// Production refuses a weak one before this is reached.
 fn secret(config: &Config, report: &mut Report) {
     let settings = &config.settings;
@@ -260,9 +266,8 @@ async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
             report.warn("data", format!("{} can be read by other users; chmod 600 it", file.display()));
         }
     }
-    let mut settings = loaded.settings.clone();
-    settings.migrate = Some(false);
-    let auth = match Auth::builder().settings(settings).environment(loaded.environment).build().await {
+    let builder = Auth::builder().settings(loaded.settings.clone()).environment(loaded.environment);
+    let auth = match builder.without_migration().build().await {
         Ok(auth) => auth,
         Err(error) => return report.fail("database", error.to_string()),
     };
@@ -270,6 +275,22 @@ async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
     match auth.store().ping().await {
         Ok(()) => report.ok("database", format!("answers in {} ms", started.elapsed().as_millis())),
         Err(error) => report.fail("database", format!("does not answer: {error}")),
+    }
+    match auth.store().migration_plan().await {
+        Ok(plan) => {
+            for warning in &plan.warnings {
+                report.warn("tables", warning);
+            }
+            let pending = plan.statements.len();
+            if pending == 0 {
+                report.ok("tables", "are up to date");
+            } else if config.settings.migrate == Some(false) {
+                report.fail("tables", format!("{pending} statements are missing; see `portcullis migrate --dry-run`, then run `portcullis migrate`"));
+            } else {
+                report.warn("tables", format!("{pending} statements are missing; the next start runs them, see `portcullis migrate --dry-run`"));
+            }
+        }
+        Err(error) => report.fail("tables", error.to_string()),
     }
     auth.store().close().await;
 }

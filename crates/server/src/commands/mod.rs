@@ -2,8 +2,10 @@
 
 mod doctor;
 mod migrate;
+mod openapi;
 mod secret;
 mod serve;
+mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ pub async fn run(cli: Cli, vars: &Vars) -> Result<ExitCode, String> {
         Some(Command::Migrate { dry_run }) => migrate::run(&here, dry_run).await,
         Some(Command::Doctor) => doctor::run(&here).await,
         Some(Command::Secret) => secret::run(),
+        Some(Command::Openapi) => openapi::run(&here).await,
+        Some(Command::User(command)) => user::run(&here, command).await,
     }
 }
 
@@ -73,9 +77,6 @@ pub async fn open(loaded: &mut Loaded) -> Result<Opened, String> {
         Some(file) => format!("{}: {error}", file.display()),
         None => error.to_string(),
     })?;
-    for warning in &auth.config().warnings {
-        tracing::warn!("{warning}");
-    }
     Ok(Opened { auth, secret_file })
 }
 

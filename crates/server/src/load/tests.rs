@@ -331,7 +331,6 @@ fn under_the_test_contract_no_database_means_that_nothing_is_stored() {
     let loaded = toml("", [("TEST_CLOCK", "1"), ("TEST_EGRESS", "http://127.0.0.1:1")]).unwrap();
     assert_eq!(loaded.environment, Environment::Test);
     assert!(loaded.settings.database.is_none());
-    assert_eq!(loaded.egress.as_deref(), Some("http://127.0.0.1:1"));
     let loaded = toml("", none()).unwrap();
     assert_eq!(loaded.environment, Environment::Development);
 }
