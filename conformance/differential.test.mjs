@@ -3,6 +3,7 @@
 //
 // A row of `endpoints` makes a family of cases; `single` adds what only one endpoint has.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { totp, wrongTotp } from "./codes.mjs";
@@ -364,11 +365,13 @@ describe("the same answers as better-auth", () => {
   }
 
   test("every listed deviation is of a case, once, with a reason", () => {
+    const table = readFileSync(new URL("../COMPATIBILITY.md", import.meta.url), "utf8");
     const names = new Set(all.map((one) => one.name));
     assert.equal(names.size, all.length, "two cases have one name");
     for (const row of deviations) {
       assert.ok(names.has(row.case), `${row.id}: no case is called ${row.case}`);
       assert.ok(row.id && row.reason && row.differs.length > 0, `${row.id} is incomplete`);
+      assert.ok(table.includes(`| \`${row.id}\` |`), `${row.id} is not in COMPATIBILITY.md`);
     }
     assert.equal(new Set(deviations.map((row) => row.case)).size, deviations.length);
   });

@@ -59,13 +59,16 @@ pub struct AuthCookies {
     pub dont_remember: CookieSpec,
 }
 
+/// Makes a room from its options; the settings are there for what it shares with others.
+pub type MakeRoom = fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>;
+
 /// One room of a list of rooms.
 #[derive(Clone, Copy)]
 pub struct Room {
     /// Its key under `plugins`; `None` = a base room, always there.
     pub plugin: Option<&'static str>,
     /// Makes it from its options.
-    pub make: fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>,
+    pub make: MakeRoom,
 }
 
 /// Why the engine did not start, and what to do.

@@ -11,6 +11,9 @@ pub mod email_password;
 pub mod multi_session;
 pub mod session;
 pub mod user;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 #[cfg(feature = "username")]
 pub mod username;
 

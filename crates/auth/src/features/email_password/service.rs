@@ -17,9 +17,6 @@ use serde_json::{Map, Value as Json, json};
 use super::errors;
 use super::wire::{ChangePassword, SignIn, SignUp};
 
-/// Better Auth's own columns of a user; the rest of a sign-up are additional fields.
-const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
-
 /// What came of a sign-up.
 pub(super) enum SignedUp {
     /// Signed in at once.
@@ -48,7 +45,7 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     password::check_new(&auth, &body.password)?;
     // With either option the answer must not tell whether the address is taken.
     let discreet = settings.require_email_verification || settings.auto_sign_in == Some(false);
-    let additional = parse_input(auth.table(User::KEY), OWN, &body.all, Action::Create)?;
+    let additional = parse_input(auth.table(User::KEY), User::OWN, &body.all, Action::Create)?;
     let email = User::normal_email(&body.email);
 
     let taken = User::by_email(&mut auth.db(), &email).await?;
