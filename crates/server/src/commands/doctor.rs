@@ -176,9 +176,6 @@ fn addresses(config: &Config, report: &mut Report) {
         BaseUrl::Dynamic { allowed_hosts, .. } => {
             report.ok("baseURL", format!("one of {}", allowed_hosts.join(", ")))
         }
-        BaseUrl::FromRequest if production => {
-            report.warn("baseURL", "is not set, so whoever sends a request chooses the host of links and tokens; set it, or BETTER_AUTH_URL");
-        }
         BaseUrl::FromRequest => report.ok("baseURL", "is taken from each request; set it for production"),
     }
     for origin in &config.trusted_origins {
@@ -372,9 +369,9 @@ warn  cookies   are not Secure although baseURL is https; remove advanced.useSec
 
     #[test]
     fn what_lets_others_choose_the_host_is_found() {
-        insta::assert_snapshot!(found(json!({ "trustedOrigins": ["*"], "advanced": { "disableCSRFCheck": true } }), Environment::Production), @r#"
+        insta::assert_snapshot!(found(json!({ "baseURL": "https://a.example", "trustedOrigins": ["*"], "advanced": { "disableCSRFCheck": true } }), Environment::Production), @r#"
 ok    secret    is long enough
-warn  baseURL   is not set, so whoever sends a request chooses the host of links and tokens; set it, or BETTER_AUTH_URL
+ok    baseURL   https://a.example
 warn  origins   `*` in trustedOrigins trusts every site; list yours
 warn  origins   the origin check is off (advanced.disableCSRFCheck or disableOriginCheck); other sites can act for your users
 ok    cookies   Secure

@@ -30,8 +30,13 @@ fn an_unknown_option_is_named_with_the_nearest_known_one() {
 #[test]
 fn a_weak_secret_is_refused_behind_https_and_in_production() {
     insta::assert_snapshot!(refused("secret = 'changeme'\nbaseURL = 'https://auth.example.com'", &[]), @"portcullis: DIR/portcullis.toml: configuration: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
-    insta::assert_snapshot!(refused("secret = 'changeme'", &[("NODE_ENV", "production")]), @"portcullis: DIR/portcullis.toml: configuration: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+    insta::assert_snapshot!(refused("secret = 'changeme'\nbaseURL = 'http://auth.internal'", &[("NODE_ENV", "production")]), @"portcullis: DIR/portcullis.toml: configuration: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
     insta::assert_snapshot!(refused("baseURL = 'https://auth.example.com'", &[]), @"portcullis: DIR/portcullis.toml: configuration: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+}
+
+#[test]
+fn production_needs_to_know_its_own_address() {
+    insta::assert_snapshot!(refused("secret = 'Zk3vQ8xN1pT6yB0sW5mR2hJ7dF4gL9aC'", &[("PORTCULLIS_ENV", "production")]), @"portcullis: DIR/portcullis.toml: configuration: baseURL: is missing; in production write the public URL, e.g. https://auth.example.com");
 }
 
 #[test]
