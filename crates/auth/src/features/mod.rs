@@ -7,6 +7,8 @@ pub mod basics;
 #[cfg(feature = "bearer")]
 pub mod bearer;
 pub mod email_password;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 pub mod session;
 pub mod user;
 
@@ -19,4 +21,6 @@ pub const LIST: &[Room] = &[
     Room { plugin: None, make: user::make },
     #[cfg(feature = "bearer")]
     Room { plugin: Some("bearer"), make: bearer::make },
+    #[cfg(feature = "jwt")]
+    Room { plugin: Some("jwt"), make: jwt::make },
 ];
