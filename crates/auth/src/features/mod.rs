@@ -10,6 +10,8 @@ pub mod email_password;
 #[cfg(feature = "multi-session")]
 pub mod multi_session;
 pub mod session;
+#[cfg(feature = "two-factor")]
+pub mod two_factor;
 pub mod user;
 
 #[cfg(all(test, feature = "testing"))]
@@ -28,6 +30,8 @@ pub const LIST: &[Room] = &[
     Room { plugin: Some("bearer"), make: bearer::make },
     #[cfg(feature = "username")]
     Room { plugin: Some("username"), make: username::make },
+    #[cfg(feature = "two-factor")]
+    Room { plugin: Some("twoFactor"), make: two_factor::make },
     #[cfg(feature = "multi-session")]
     Room { plugin: Some("multiSession"), make: multi_session::make },
 ];
