@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use portcullis::Auth;
 use portcullis::config::{BaseUrl, Config, Environment};
 use publicsuffix::{List, Psl};
 
-use super::{Here, writable};
+use super::{Here, build, writable};
 use crate::load::Loaded;
 use crate::{say, secret_file};
 
@@ -88,7 +87,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
     }
     made_up_secret(&mut loaded, report);
     match Config::check(loaded.settings.clone(), loaded.environment) {
-        Err(error) => report.fail("config", error.to_string()),
+        Err(error) => report.fail("config", loaded.describe(&error)),
         Ok(config) => {
             for warning in &config.warnings {
                 report.warn("config", warning);
@@ -96,7 +95,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
             secret(&config, report);
             addresses(&config, report);
             cookies(&config, report);
-            database(&loaded, &config, report).await;
+            database(&mut loaded, &config, report).await;
         }
     }
 }
@@ -247,7 +246,7 @@ fn cookie_domain(domain: &str, base_url: &BaseUrl, report: &mut Report) {
     }
 }
 
-async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
+async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
     if config.stateless {
         return report.ok("database", "none: sessions live in cookies, nothing is stored");
     }
@@ -263,10 +262,9 @@ async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
             report.warn("data", format!("{} can be read by other users; chmod 600 it", file.display()));
         }
     }
-    let builder = Auth::builder().settings(loaded.settings.clone()).environment(loaded.environment);
-    let auth = match builder.without_migration().build().await {
+    let auth = match build(loaded, false).await {
         Ok(auth) => auth,
-        Err(error) => return report.fail("database", error.to_string()),
+        Err(error) => return report.fail("database", error),
     };
     let started = Instant::now();
     match auth.store().ping().await {

@@ -89,7 +89,7 @@ fn in_production_no_secret_is_made_up() {
     command.env("PORTCULLIS_ENV", "production").env("BETTER_AUTH_URL", "https://auth.example.com");
     let said = crate::process::run_with(command, "");
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
-    insta::assert_snapshot!(said.err.trim(), @"portcullis: configuration: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+    insta::assert_snapshot!(said.err.trim(), @"portcullis: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
     assert!(!dir.path().join("portcullis.db.secret").exists());
 }
 
