@@ -32,6 +32,10 @@ table! {
 }
 
 impl User {
+    /// Better Auth's own fields; what else the table has was added by the operator or a room.
+    pub const OWN: &'static [&'static str] =
+        &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
+
     /// Lower case, as addresses are stored and looked up.
     pub fn normal_email(email: &str) -> String {
         email.to_lowercase()

@@ -8,7 +8,7 @@ use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Action, Challenge, Handed, Occasion, Session, SessionUser, SignIn as Proven, SignedIn, User,
-    hand_over, mail_verification, parse_input, password,
+    check_new_user, hand_over, mail_verification, parse_input, password,
 };
 use portcullis_core::seams::UserWrite;
 use portcullis_core::store::{DefaultValue, Row, Value};
@@ -16,9 +16,6 @@ use serde_json::{Map, Value as Json, json};
 
 use super::errors;
 use super::wire::{ChangePassword, SignIn, SignUp};
-
-/// Better Auth's own columns of a user; the rest of a sign-up are additional fields.
-const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
 
 /// What came of a sign-up.
 pub(super) enum SignedUp {
@@ -48,7 +45,7 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     password::check_new(&auth, &body.password)?;
     // With either option the answer must not tell whether the address is taken.
     let discreet = settings.require_email_verification || settings.auto_sign_in == Some(false);
-    let additional = parse_input(auth.table(User::KEY), OWN, &body.all, Action::Create)?;
+    let additional = parse_input(auth.table(User::KEY), User::OWN, &body.all, Action::Create)?;
     let email = User::normal_email(&body.email);
 
     let taken = User::by_email(&mut auth.db(), &email).await?;
@@ -61,6 +58,14 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     fields.set(User::NAME.key, body.name.as_str());
     fields.set(User::IMAGE.key, body.image.clone());
     fields.set(User::EMAIL_VERIFIED.key, false);
+    if let Err(refused) = check_new_user(&request, &fields, "email-password").await {
+        // A policy must not tell which addresses are taken, either.
+        return if discreet {
+            synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession)
+        } else {
+            Err(refused)
+        };
+    }
 
     let mut tx = auth.begin().await?;
     let user = match User::create(&auth, &mut tx.db(), fields).await {
