@@ -168,7 +168,7 @@ impl Routes {
     }
 
     /// The axum router, relative to the base path.
-    pub(crate) fn into_router(self, auth: Auth) -> Router {
+    pub(crate) fn into_router<S: Clone + Send + Sync + 'static>(self, auth: Auth) -> Router<S> {
         // One handler for all methods of a path: axum's own choice by method would answer HEAD from GET
         // and add an `Allow` header to what is not there.
         let mut paths: Vec<(String, Vec<Route>)> = Vec::new();
