@@ -10,4 +10,5 @@ mod embed_tower;
 #[path = "../../examples/own_room.rs"]
 mod own_room;
 
+#[cfg(test)]
 mod embedded;
