@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -157,7 +158,9 @@ impl Routes {
     }
 
     /// The axum router, relative to the base path.
-    pub(crate) fn into_router(self, auth: Auth) -> Router {
+    pub(crate) fn into_router<S: Clone + Send + Sync + 'static>(self, auth: Auth) -> Router<S> {
+        // One handler for all methods of a path: axum's own choice by method would answer HEAD from GET
+        // and add an `Allow` header to what is not there.
         let mut paths: Vec<(String, Vec<Route>)> = Vec::new();
         for route in self.0 {
             match paths.iter_mut().find(|(path, _)| *path == route.doc.path) {
@@ -167,13 +170,11 @@ impl Routes {
         }
         let mut router = Router::new();
         for (path, routes) in paths {
-            // Not axum's own choice by method: it answers HEAD from GET and says `Allow`, and
-            // Better Auth does neither.
             let routes: Arc<[Route]> = routes.into();
             let handle = move |State(auth): State<Auth>, params: RawPathParams, http: HttpRequest| {
                 let routes = Arc::clone(&routes);
                 async move {
-                    match routes.iter().find(|route| route.doc.method == http.method()) {
+                    match routes.iter().find(|route| route.doc.method == *http.method()) {
                         Some(route) => serve(route, auth, &params, http).await,
                         None => not_found().await,
                     }
@@ -253,7 +254,9 @@ async fn read_body(
     // As better-call's Node adapter: without a content type, or with a length of zero, there is no body.
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(None) };
     let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    if length == Some("0") || length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+    let announced = length.is_some() || headers.contains_key(TRANSFER_ENCODING);
+    // HTTP/2 and requests made in memory announce nothing and have a body all the same.
+    if length == Some("0") || !announced && body.is_end_stream() {
         return Ok(None);
     }
     let written = String::from_utf8_lossy(content_type.as_bytes()).into_owned();

@@ -13,7 +13,8 @@ use portcullis_core::seams::UserWrite;
 use portcullis_core::store::Kind;
 use serde_json::{Map, Value as Json, json};
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// The room.
