@@ -95,7 +95,7 @@ fn routes(tree: &Tree, rooms: &[String], name_room: bool) -> String {
             let what = sources
                 .iter()
                 .find_map(|(_, text)| source::function_docs(text, &route.handler))
-                .unwrap_or_default();
+                .unwrap_or_else(|| sentence(&route.handler));
             let mut row = vec![format!("`{} {}`", route.method, route.path), what];
             if name_room {
                 row.push(room.clone());
@@ -104,6 +104,13 @@ fn routes(tree: &Tree, rooms: &[String], name_room: bool) -> String {
         }
     }
     table(if name_room { &["route", "what it does", "room"] } else { &["route", "what it does"] }, &rows)
+}
+
+/// A handler whose name says it all: `list_accounts` → `List accounts`.
+fn sentence(handler: &str) -> String {
+    let words = handler.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn errors(tree: &Tree, rooms: &[String], name_room: bool) -> String {
@@ -247,7 +254,7 @@ mod tests {
             ),
             (
                 "crates/auth/src/features/jwt/routes.rs",
-                "fn r() { R::new().get(\"/token\", token) }\n/// A token for the session. More.\nasync fn token() {}",
+                "fn r() { R::new().get(\"/token\", token).get(\"/jwks\", public_keys) }\n/// A token for the session. More.\nasync fn token() {}",
             ),
             ("crates/auth/src/features/jwt/README.md", manual),
         ])
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn regions_are_filled_from_the_code_and_the_rest_stays() {
         for (kind, row) in [
-            ("routes", "| `GET /token` | A token for the session |"),
+            ("routes", "| `GET /token` | A token for the session |\n| `GET /jwks` | Public keys |"),
             ("errors", "| `NO_KEY` | 404 | No key | None there. |"),
             (
                 "options",

@@ -384,7 +384,7 @@ pub struct UserSettings {
     pub change_email: Option<Json>,
     /// Not part of this version.
     pub delete_user: Option<Json>,
-    /// Not part of this version.
+    /// `({user, source})`: may refuse a new user with `{error, errorDescription}`.
     pub validate_user_info: Option<Callback>,
 }
 
@@ -897,7 +897,6 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ),
         ("user.changeEmail", user.change_email.is_some()),
         ("user.deleteUser", user.delete_user.is_some()),
-        ("user.validateUserInfo", user.validate_user_info.is_some()),
         (
             "additionalFields.*.transform, validator, onUpdate",
             fields(&user.additional_fields) || fields(&settings.session.additional_fields),

@@ -7,6 +7,8 @@ pub mod basics;
 #[cfg(feature = "bearer")]
 pub mod bearer;
 pub mod email_password;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 #[cfg(feature = "multi-session")]
 pub mod multi_session;
 pub mod session;
@@ -15,6 +17,9 @@ pub mod two_factor;
 pub mod user;
 #[cfg(feature = "username")]
 pub mod username;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 
 /// Every room of this build. Base rooms have no plugin name and are always there.
 pub const LIST: &[Room] = &[
@@ -31,4 +36,6 @@ pub const LIST: &[Room] = &[
     Room { plugin: Some("twoFactor"), make: two_factor::make },
     #[cfg(feature = "multi-session")]
     Room { plugin: Some("multiSession"), make: multi_session::make },
+    #[cfg(feature = "jwt")]
+    Room { plugin: Some("jwt"), make: jwt::make },
 ];

@@ -19,7 +19,7 @@ use crate::crypto::{
 };
 use crate::error::Error;
 use crate::http::{Cookies, Request};
-use crate::store::{Row, Table, Value};
+use crate::store::{Db, Row, Table, Value};
 
 /// HKDF salt of the encrypted form.
 const SALT: &str = "better-auth-session";
@@ -27,10 +27,12 @@ const SALT: &str = "better-auth-session";
 /// Signs the `jwt` form with keys of its own (the jwt room with `sessionCookieCache`).
 #[async_trait]
 pub trait CacheSigner: Send + Sync {
-    /// The token for a payload `{session, user, updatedAt, version}`.
+    /// The token for a payload `{session, user, updatedAt, version}`. `db` may be a transaction that
+    /// holds the pool's only connection: whatever is read or written goes through it.
     async fn sign(
         &self,
         request: &Request,
+        db: &mut Db<'_>,
         payload: Map<String, Json>,
         max_age: i64,
     ) -> Result<String, Error>;
@@ -38,6 +40,7 @@ pub trait CacheSigner: Send + Sync {
     async fn verify(
         &self,
         request: &Request,
+        db: &mut Db<'_>,
         token: &str,
     ) -> Result<Option<(Map<String, Json>, Timestamp)>, Error>;
 }
@@ -70,6 +73,7 @@ pub(super) async fn expected_version(request: &Request, cached: &SessionUser) ->
 /// Writes the cache's cookies, when the cache is on.
 pub(super) async fn write(
     request: &Request,
+    db: &mut Db<'_>,
     current: &SessionUser,
     remember: bool,
     cookies: &mut Cookies,
@@ -98,7 +102,7 @@ pub(super) async fn write(
         (CacheStrategy::Jwe, _) => {
             jwe_encrypt(secrets, SALT, &payload, now, lasting, auth.random()).map_err(Error::broken)?
         }
-        (CacheStrategy::Jwt, Some(signer)) => signer.sign(request, payload, lasting).await?,
+        (CacheStrategy::Jwt, Some(signer)) => signer.sign(request, db, payload, lasting).await?,
         (CacheStrategy::Jwt, None) => {
             sign_hs256(secrets.current(), &payload, now, lasting).map_err(Error::broken)?
         }
@@ -123,7 +127,7 @@ fn compact_mac(auth: &Auth, mut payload: Map<String, Json>, expires_at: i64) -> 
 }
 
 /// Reads a cache; `None` when it cannot be believed at all.
-pub(super) async fn read(request: &Request, text: &str) -> Result<Option<Cached>, Error> {
+pub(super) async fn read(request: &Request, db: &mut Db<'_>, text: &str) -> Result<Option<Cached>, Error> {
     let auth = &request.auth;
     let secrets = &auth.config().secrets;
     let now = request.now;
@@ -140,7 +144,7 @@ pub(super) async fn read(request: &Request, text: &str) -> Result<Option<Cached>
             (claims, expires_at)
         }
         (CacheStrategy::Jwt, Some(signer)) => {
-            let Some(good) = signer.verify(request, text).await? else { return Ok(None) };
+            let Some(good) = signer.verify(request, db, text).await? else { return Ok(None) };
             good
         }
         (CacheStrategy::Jwt, None) => {

@@ -10,6 +10,7 @@ mod reading;
 mod session;
 mod sign_in;
 mod user;
+mod user_info;
 mod verification;
 
 pub use account::{Account, CREDENTIAL};
@@ -20,4 +21,5 @@ pub use reading::{How, Reading, read_session};
 pub use session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 pub use sign_in::{Challenge, SignIn, SignedIn};
 pub use user::User;
+pub use user_info::check_new_user;
 pub use verification::Verification;

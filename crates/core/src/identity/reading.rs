@@ -55,12 +55,13 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
     let Some(token) = token else { return Ok(reading) };
     let marked = request.cookies.signed(&specs.dont_remember, secret).is_some();
 
+    let mut db = auth.db();
     let skip_cache = how.skip_cache || request.query_truthy("disableCookieCache");
     if rules.cache.enabled
         && !skip_cache
         && let Some(text) = cached_text
     {
-        match cache::read(request, &text).await? {
+        match cache::read(request, &mut db, &text).await? {
             Some(cached) if cached.current.session.token == token => {
                 let same_version =
                     cached.version == cache::expected_version(request, &cached.current).await?;
@@ -70,7 +71,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
                     if let Some(update_age) = rules.cache.refresh_update_age
                         && cached.expires_at < request.now.plus_seconds(update_age)
                     {
-                        cache::write(request, &cached.current, true, &mut reading.cookies).await?;
+                        cache::write(request, &mut db, &cached.current, true, &mut reading.cookies).await?;
                         let lasting = (!marked).then_some(rules.expires_in);
                         reading.cookies.push(specs.session_token.lasting(lasting).set_signed(secret, token));
                     }
@@ -83,7 +84,6 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         }
     }
 
-    let mut db = auth.db();
     let Some(current) = Session::find(&mut db, token).await? else {
         reading.cookies.extend(clear_session_cookies(request, false));
         return Ok(reading);
@@ -103,7 +103,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
     let due = current.session.expires_at.plus_seconds(rules.update_age - rules.expires_in) <= request.now;
     let needs_refresh = due && !rules.disable_refresh;
     if rules.defer_refresh && !how.post {
-        cache::write(request, &current, true, &mut reading.cookies).await?;
+        cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;
         reading.needs_refresh = Some(needs_refresh);
         reading.found = Some(current);
         return Ok(reading);
@@ -123,7 +123,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         reading.found = Some(current);
         return Ok(reading);
     }
-    cache::write(request, &current, true, &mut reading.cookies).await?;
+    cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;
     reading.found = Some(current);
     Ok(reading)
 }

@@ -180,7 +180,7 @@ pub async fn hand_over(
         // better-auth 1.7.24: a sign-in that is remembered ends the mark of one that was not.
         cookies.expire(&specs.dont_remember);
     }
-    cache::write(request, current, remember, &mut cookies).await?;
+    cache::write(request, db, current, remember, &mut cookies).await?;
     for seam in &auth.seams().session_made {
         seam.session_made(request, db, current, &mut cookies).await?;
     }

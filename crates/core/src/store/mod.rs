@@ -295,6 +295,12 @@ struct Outcome {
 const ATTEMPTS: u32 = 8;
 
 impl Db<'_> {
+    /// Whether these verbs are part of a transaction: then nothing may be awaited here that another
+    /// request does while it waits for a connection.
+    pub fn in_transaction(&self) -> bool {
+        self.tx.is_some()
+    }
+
     /// The first row that the filter takes.
     ///
     /// # Errors

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use portcullis::Auth;
 use portcullis::config::{BaseUrl, Config, Environment};
 use publicsuffix::{List, Psl};
 
-use super::{Here, writable};
+use super::{Here, build, writable};
 use crate::load::Loaded;
 use crate::{say, secret_file};
 
@@ -88,7 +87,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
     }
     made_up_secret(&mut loaded, report);
     match Config::check(loaded.settings.clone(), loaded.environment) {
-        Err(error) => report.fail("config", error.to_string()),
+        Err(error) => report.fail("config", loaded.describe(&error)),
         Ok(config) => {
             for warning in &config.warnings {
                 report.warn("config", warning);
@@ -96,7 +95,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
             secret(&config, report);
             addresses(&config, report);
             cookies(&config, report);
-            database(&loaded, &config, report).await;
+            database(&mut loaded, &config, report).await;
         }
     }
 }
@@ -176,9 +175,6 @@ fn addresses(config: &Config, report: &mut Report) {
         BaseUrl::Dynamic { allowed_hosts, .. } => {
             report.ok("baseURL", format!("one of {}", allowed_hosts.join(", ")))
         }
-        BaseUrl::FromRequest if production => {
-            report.warn("baseURL", "is not set, so whoever sends a request chooses the host of links and tokens; set it, or BETTER_AUTH_URL");
-        }
         BaseUrl::FromRequest => report.ok("baseURL", "is taken from each request; set it for production"),
     }
     for origin in &config.trusted_origins {
@@ -250,7 +246,7 @@ fn cookie_domain(domain: &str, base_url: &BaseUrl, report: &mut Report) {
     }
 }
 
-async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
+async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
     if config.stateless {
         return report.ok("database", "none: sessions live in cookies, nothing is stored");
     }
@@ -266,10 +262,9 @@ async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
             report.warn("data", format!("{} can be read by other users; chmod 600 it", file.display()));
         }
     }
-    let builder = Auth::builder().settings(loaded.settings.clone()).environment(loaded.environment);
-    let auth = match builder.without_migration().build().await {
+    let auth = match build(loaded, false).await {
         Ok(auth) => auth,
-        Err(error) => return report.fail("database", error.to_string()),
+        Err(error) => return report.fail("database", error),
     };
     let started = Instant::now();
     match auth.store().ping().await {
@@ -372,9 +367,9 @@ warn  cookies   are not Secure although baseURL is https; remove advanced.useSec
 
     #[test]
     fn what_lets_others_choose_the_host_is_found() {
-        insta::assert_snapshot!(found(json!({ "trustedOrigins": ["*"], "advanced": { "disableCSRFCheck": true } }), Environment::Production), @r#"
+        insta::assert_snapshot!(found(json!({ "baseURL": "https://a.example", "trustedOrigins": ["*"], "advanced": { "disableCSRFCheck": true } }), Environment::Production), @r#"
 ok    secret    is long enough
-warn  baseURL   is not set, so whoever sends a request chooses the host of links and tokens; set it, or BETTER_AUTH_URL
+ok    baseURL   https://a.example
 warn  origins   `*` in trustedOrigins trusts every site; list yours
 warn  origins   the origin check is off (advanced.disableCSRFCheck or disableOriginCheck); other sites can act for your users
 ok    cookies   Secure

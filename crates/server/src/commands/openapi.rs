@@ -9,7 +9,7 @@ use portcullis::config::BaseUrl;
 use portcullis::http::RouteDoc;
 use serde_json::{Map, Value as Json, json};
 
-use super::Here;
+use super::{Here, build};
 use crate::{say, secret_file};
 
 /// Prints it. Needs no database: the routes follow from the settings alone.
@@ -17,12 +17,7 @@ pub async fn run(here: &Here<'_>) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
     loaded.settings.database = None;
     loaded.settings.secret.get_or_insert_with(secret_file::fresh);
-    let auth = Auth::builder()
-        .settings(loaded.settings)
-        .environment(loaded.environment)
-        .build()
-        .await
-        .map_err(|error| error.to_string())?;
+    let auth = build(&mut loaded, false).await?;
     say::to_stdout(&format!("{:#}\n", document(&auth)))?;
     Ok(ExitCode::SUCCESS)
 }

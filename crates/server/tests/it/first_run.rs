@@ -86,10 +86,10 @@ fn the_secret_is_for_this_user_alone_and_outlives_a_restart_together_with_the_us
 fn in_production_no_secret_is_made_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = portcullis(dir.path(), &["--port", "0"]);
-    command.env("PORTCULLIS_ENV", "production");
+    command.env("PORTCULLIS_ENV", "production").env("BETTER_AUTH_URL", "https://auth.example.com");
     let said = crate::process::run_with(command, "");
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
-    insta::assert_snapshot!(said.err.trim(), @"portcullis: configuration: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+    insta::assert_snapshot!(said.err.trim(), @"portcullis: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
     assert!(!dir.path().join("portcullis.db.secret").exists());
 }
 

@@ -1,5 +1,5 @@
 //! The real binary, started in an empty directory on a free port, and talked to over sockets.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod client;
 mod commands;

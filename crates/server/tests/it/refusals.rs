@@ -24,14 +24,20 @@ fn masked(text: &str, directory: &Path) -> String {
 fn an_unknown_option_is_named_with_the_nearest_known_one() {
     insta::assert_snapshot!(refused("[session]\nexpiresin = 60", &[]), @"portcullis: DIR/portcullis.toml: session.expiresin: unknown option; did you mean `expiresIn`?");
     insta::assert_snapshot!(refused("", &[("PORTCULLIS__SESSION__EXPIRES", "60")]), @"portcullis: PORTCULLIS__SESSION__EXPIRES: session.expires: unknown option; did you mean `expiresIn`?");
-    insta::assert_snapshot!(refused("[plugins.beerer]", &[]), @"portcullis: DIR/portcullis.toml: configuration: plugins.beerer: unknown plugin; the nearest that this build has is `bearer`");
+    insta::assert_snapshot!(refused("", &[("PORTCULLIS__PLUGINS__USERNAME__MAX_USERNAME_LENGTH", "hunter2")]), @"portcullis: PORTCULLIS__PLUGINS__USERNAME__MAX_USERNAME_LENGTH: plugins.username.maxUsernameLength: invalid type: string, expected a whole number");
+    insta::assert_snapshot!(refused("[plugins.beerer]", &[]), @"portcullis: DIR/portcullis.toml: plugins.beerer: unknown plugin; the nearest that this build has is `bearer`");
 }
 
 #[test]
 fn a_weak_secret_is_refused_behind_https_and_in_production() {
-    insta::assert_snapshot!(refused("secret = 'changeme'\nbaseURL = 'https://auth.example.com'", &[]), @"portcullis: DIR/portcullis.toml: configuration: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
-    insta::assert_snapshot!(refused("secret = 'changeme'", &[("NODE_ENV", "production")]), @"portcullis: DIR/portcullis.toml: configuration: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
-    insta::assert_snapshot!(refused("baseURL = 'https://auth.example.com'", &[]), @"portcullis: DIR/portcullis.toml: configuration: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+    insta::assert_snapshot!(refused("secret = 'changeme'\nbaseURL = 'https://auth.example.com'", &[]), @"portcullis: DIR/portcullis.toml: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+    insta::assert_snapshot!(refused("secret = 'changeme'\nbaseURL = 'http://auth.internal'", &[("NODE_ENV", "production")]), @"portcullis: DIR/portcullis.toml: secret: is a default or too weak (it needs 32 random characters) for production or an https baseURL; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+    insta::assert_snapshot!(refused("baseURL = 'https://auth.example.com'", &[]), @"portcullis: DIR/portcullis.toml: secret: is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET");
+}
+
+#[test]
+fn production_needs_to_know_its_own_address() {
+    insta::assert_snapshot!(refused("secret = 'Zk3vQ8xN1pT6yB0sW5mR2hJ7dF4gL9aC'", &[("PORTCULLIS_ENV", "production")]), @"portcullis: DIR/portcullis.toml: baseURL: is missing; in production write the public URL, e.g. https://auth.example.com");
 }
 
 #[test]
@@ -51,7 +57,7 @@ fn a_directory_that_is_missing_or_not_writable_is_named() {
 fn a_database_that_is_not_there_is_named_without_its_password() {
     let error = refused("database = 'postgres://app:hunter2@127.0.0.1:1/auth'", &[]);
     assert!(error.contains("the database is not available") && !error.contains("hunter2"), "{error}");
-    insta::assert_snapshot!(refused("database = 'oracle://x'", &[]), @"portcullis: DIR/portcullis.toml: database: database error: the database URL must start with sqlite:, postgres:// or mysql://");
+    insta::assert_snapshot!(refused("database = 'oracle://x'", &[]), @"portcullis: database: database error: the database URL must start with sqlite:, postgres:// or mysql://");
 }
 
 #[test]

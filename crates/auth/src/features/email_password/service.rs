@@ -8,7 +8,7 @@ use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Action, Challenge, Handed, Occasion, Session, SessionUser, SignIn as Proven, SignedIn, User,
-    hand_over, mail_verification, parse_input, password,
+    check_new_user, hand_over, mail_verification, parse_input, password,
 };
 use portcullis_core::seams::UserWrite;
 use portcullis_core::store::{DefaultValue, Row, Value};
@@ -58,6 +58,14 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     fields.set(User::NAME.key, body.name.as_str());
     fields.set(User::IMAGE.key, body.image.clone());
     fields.set(User::EMAIL_VERIFIED.key, false);
+    if let Err(refused) = check_new_user(&request, &fields, "email-password").await {
+        // A policy must not tell which addresses are taken, either.
+        return if discreet {
+            synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession)
+        } else {
+            Err(refused)
+        };
+    }
 
     let mut tx = auth.begin().await?;
     let user = match User::create(&auth, &mut tx.db(), fields).await {
