@@ -17,7 +17,6 @@ pub struct Auth(Engine);
 
 impl Auth {
     /// Begins to configure one. What is not said has Better Auth's default.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder(AuthBuilder::new(features::LIST))
     }

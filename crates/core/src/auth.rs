@@ -59,13 +59,52 @@ pub struct AuthCookies {
     pub dont_remember: CookieSpec,
 }
 
+/// Plugins that Better Auth 1.7 has, by the name of their factory.
+const UPSTREAM_PLUGINS: &[&str] = &[
+    "admin",
+    "anonymous",
+    "apiKey",
+    "bearer",
+    "captcha",
+    "customSession",
+    "deviceAuthorization",
+    "emailOTP",
+    "genericOAuth",
+    "haveIBeenPwned",
+    "i18n",
+    "jwt",
+    "lastLoginMethod",
+    "magicLink",
+    "mcp",
+    "multiSession",
+    "oAuthProxy",
+    "oauthDeviceAuthorization",
+    "oauthPopup",
+    "oauthProvider",
+    "oneTap",
+    "oneTimeToken",
+    "openAPI",
+    "organization",
+    "passkey",
+    "phoneNumber",
+    "scim",
+    "siwe",
+    "sso",
+    "stripe",
+    "twoFactor",
+    "username",
+];
+
+/// Makes a room from its options; the settings are there for what it shares with others.
+pub type MakeRoom = fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>;
+
 /// One room of a list of rooms.
 #[derive(Clone, Copy)]
 pub struct Room {
     /// Its key under `plugins`; `None` = a base room, always there.
     pub plugin: Option<&'static str>,
     /// Makes it from its options.
-    pub make: fn(Json, &Settings) -> Result<Arc<dyn Feature>, ConfigError>,
+    pub make: MakeRoom,
 }
 
 /// Why the engine did not start, and what to do.
@@ -174,18 +213,30 @@ impl AuthBuilder {
     /// Checks the settings, connects, migrates.
     pub async fn build(self) -> Result<Auth, StartError> {
         let mut features: Vec<Arc<dyn Feature>> = Vec::new();
+        let mut missing = Vec::new();
         for (name, _) in &self.settings.plugins {
-            if !self.rooms.iter().any(|room| room.plugin == Some(name)) {
-                let nearest = self.rooms.iter().filter_map(|room| room.plugin).min_by_key(|known| {
-                    strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase())
-                });
-                let hint = nearest
-                    .map(|known| format!("; the nearest that this build has is `{known}`"))
-                    .unwrap_or_default();
+            if self.rooms.iter().any(|room| room.plugin == Some(name)) {
+                continue;
+            }
+            let key = format!("plugins.{name}");
+            if !UPSTREAM_PLUGINS.contains(&name.as_str()) {
+                let known = self.rooms.iter().filter_map(|room| room.plugin);
+                let distance =
+                    |known: &&str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
+                let hint = known.min_by_key(distance).map(|known| format!("; did you mean `{known}`?"));
                 return Err(
-                    ConfigError::new(format!("plugins.{name}"), format!("unknown plugin{hint}")).into()
+                    ConfigError::new(key, format!("unknown plugin{}", hint.unwrap_or_default())).into()
                 );
             }
+            let error = ConfigError::new(
+                key,
+                "is a plugin of Better Auth that this build of Portcullis does not have",
+            );
+            // Upstream's test files set up plugins side by side; those of other rooms may be missing.
+            if self.environment != Environment::Test {
+                return Err(error.into());
+            }
+            missing.push(error.to_string());
         }
         for room in self.rooms {
             let options = match room.plugin {
@@ -201,7 +252,7 @@ impl AuthBuilder {
         features.extend(self.own);
 
         let config = Config::check(self.settings, self.environment)?;
-        for warning in &config.warnings {
+        for warning in missing.iter().chain(&config.warnings) {
             tracing::warn!("{warning}");
         }
         let mut schema = core_tables(&config.settings)?;
@@ -223,8 +274,11 @@ impl AuthBuilder {
         }
 
         let id_kind = id_kind(&config)?;
-        let store = connect(&config, schema, id_kind).await?;
-        if self.migrate.or(config.settings.migrate).unwrap_or(true) || config.stateless {
+        let store = connect(&config, schema, id_kind, self.clock.clone()).await?;
+        // Where sessions were to live in a secondary storage that this version lacks, they live in the
+        // database, whose tables are then not there yet (under the test contract; refused otherwise).
+        let instead = config.settings.secondary_storage.is_some();
+        if self.migrate.or(config.settings.migrate).unwrap_or(true) || config.stateless || instead {
             let plan = store.migrate().await?;
             report(&plan);
         }
@@ -278,19 +332,24 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
     }
 }
 
-async fn connect(config: &Config, schema: Schema, id_kind: IdKind) -> Result<Store, StoreError> {
+async fn connect(
+    config: &Config,
+    schema: Schema,
+    id_kind: IdKind,
+    clock: Clock,
+) -> Result<Store, StoreError> {
     let database = config.settings.database.as_ref();
     let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
     let most = if url.starts_with("sqlite") { 4 } else { 10 };
-    Store::connect(ConnectOptions {
+    let options = ConnectOptions {
         url,
         max_connections: database.and_then(|d| d.max_connections).unwrap_or(most).max(1),
         schema,
         id_kind,
         pooler: database.and_then(|d| d.pooler),
         acquire_timeout: Duration::from_secs(5),
-    })
-    .await
+    };
+    Store::connect_with_clock(options, clock).await
 }
 
 impl Auth {

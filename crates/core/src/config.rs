@@ -384,7 +384,7 @@ pub struct UserSettings {
     pub change_email: Option<Json>,
     /// Not part of this version.
     pub delete_user: Option<Json>,
-    /// Not part of this version.
+    /// `({user, source})`: may refuse a new user with `{error, errorDescription}`.
     pub validate_user_info: Option<Callback>,
 }
 
@@ -756,6 +756,13 @@ impl Config {
         let mut warnings = Vec::new();
         let test = environment == Environment::Test;
         let base_url = match &settings.base_url {
+            // Links in mails would point wherever the request's Host header says.
+            None if environment == Environment::Production => {
+                return Err(ConfigError::new(
+                    "baseURL",
+                    "is missing; in production write the public URL, e.g. https://auth.example.com",
+                ));
+            }
             None => BaseUrl::FromRequest,
             Some(BaseUrlSettings::Fixed(text)) => BaseUrl::Fixed(http_url("baseURL", text)?),
             Some(BaseUrlSettings::Dynamic { allowed_hosts, fallback, protocol }) => {
@@ -890,7 +897,6 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ),
         ("user.changeEmail", user.change_email.is_some()),
         ("user.deleteUser", user.delete_user.is_some()),
-        ("user.validateUserInfo", user.validate_user_info.is_some()),
         (
             "additionalFields.*.transform, validator, onUpdate",
             fields(&user.additional_fields) || fields(&settings.session.additional_fields),
@@ -1071,5 +1077,152 @@ fn hash_kind(settings: &PasswordHashSettings) -> Result<HashKind, ConfigError> {
         Some(_) => {
             Err(ConfigError::new("passwordHash.algorithm", "must be `argon2id`, `scrypt` or `bcrypt`"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const GOOD: &str = "q8Zr0xN1vKp5sTy7uWb3cDe9fGh2jLm4";
+
+    fn check_as(environment: Environment, mut settings: Json) -> Result<Config, String> {
+        if settings.get("secret").is_none() && settings.get("secrets").is_none() {
+            settings["secret"] = json!(GOOD);
+        }
+        read::<Settings>("", settings)
+            .and_then(|settings| Config::check(settings, environment))
+            .map_err(|error| error.to_string())
+    }
+
+    fn check(settings: Json) -> Result<Config, String> {
+        check_as(Environment::Development, settings)
+    }
+
+    fn problem(settings: Json) -> String {
+        check(settings).expect_err("must be refused")
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_known_one() {
+        assert_eq!(
+            problem(json!({"emailAndPassword": {"minPaswordLength": 9}})),
+            "emailAndPassword.minPaswordLength: unknown option; did you mean `minPasswordLength`?"
+        );
+        assert_eq!(problem(json!({"baseurl": "x"})), "baseurl: unknown option; did you mean `baseURL`?");
+        assert_eq!(
+            problem(json!({"session": {"cookieCache": {"maxage": 3}}})),
+            "session.cookieCache.maxage: unknown option; did you mean `maxAge`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_path() {
+        let text = problem(json!({"session": {"expiresIn": "7d"}}));
+        assert!(text.starts_with("session.expiresIn: invalid type: string \"7d\""), "{text}");
+    }
+
+    #[test]
+    fn weak_secrets_are_refused_for_https_and_in_production_and_never_shown() {
+        for weak in
+            ["better-auth-secret-12345678901234567890", "short", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+        {
+            assert!(check(json!({"secret": weak})).is_ok(), "development takes {weak}");
+            let https = problem(json!({"secret": weak, "baseURL": "https://auth.example.com"}));
+            let production =
+                check_as(Environment::Production, json!({"secret": weak, "baseURL": "http://auth.internal"}))
+                    .expect_err("must be refused");
+            for text in [https, production] {
+                assert!(text.starts_with("secret: is a default or too weak"), "{text}");
+                assert!(!text.contains(weak), "{text}");
+            }
+        }
+        assert!(check(json!({"baseURL": "https://auth.example.com"})).is_ok());
+        assert!(problem(json!({"secret": ""})).starts_with("secret: is empty"));
+        assert!(
+            problem(json!({"secrets": [{"version": 1, "value": GOOD}, {"version": 1, "value": GOOD}]}))
+                .starts_with("secrets.1.version")
+        );
+    }
+
+    #[test]
+    fn production_needs_to_know_its_own_url() {
+        let text = check_as(Environment::Production, json!({})).expect_err("must be refused");
+        assert!(text.starts_with("baseURL: is missing"), "{text}");
+    }
+
+    #[test]
+    fn a_base_url_with_a_path_keeps_it() {
+        let config = check(json!({"baseURL": "http://localhost:3000/auth/", "basePath": "/other"})).unwrap();
+        assert_eq!(config.base_path, "/auth");
+        assert_eq!(check(json!({"baseURL": "http://localhost:3000"})).unwrap().base_path, "/api/auth");
+        assert!(problem(json!({"baseURL": "ftp://x"})).starts_with("baseURL: must be an http or https URL"));
+        assert!(problem(json!({"basePath": "api"})).starts_with("basePath: must start with"));
+    }
+
+    #[test]
+    fn secure_cookies_follow_the_base_url() {
+        assert!(check(json!({"baseURL": "https://a.example"})).unwrap().secure_cookies);
+        assert!(!check(json!({"baseURL": "http://a.example"})).unwrap().secure_cookies);
+        assert!(
+            check(json!({"baseURL": "http://a.example", "advanced": {"useSecureCookies": true}}))
+                .unwrap()
+                .secure_cookies
+        );
+        let dynamic = json!({"baseURL": {"allowedHosts": ["a.example"], "protocol": "https"}});
+        assert!(check(dynamic).unwrap().secure_cookies);
+    }
+
+    #[test]
+    fn what_this_version_lacks_is_refused_and_only_warned_about_under_test() {
+        let google = json!({"socialProviders": {"google": {"clientId": "x"}}});
+        assert!(problem(google.clone()).starts_with("socialProviders: is an option of Better Auth"));
+        let config = check_as(Environment::Test, google).unwrap();
+        assert_eq!(config.warnings.len(), 1);
+        assert!(check(json!({"rateLimit": {"enabled": false}})).is_ok());
+        assert!(problem(json!({"rateLimit": {"enabled": true}})).starts_with("rateLimit: is an option"));
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        for (settings, key) in [
+            (json!({"session": {"expiresIn": 0}}), "session.expiresIn"),
+            (json!({"session": {"expiresIn": 34_560_001}}), "session.expiresIn"),
+            (json!({"session": {"cookieCache": {"maxAge": -1}}}), "session.cookieCache.maxAge"),
+            (json!({"session": {"cookieCache": {"strategy": "jwx"}}}), "session.cookieCache.strategy"),
+            (json!({"emailAndPassword": {"minPasswordLength": 200}}), "emailAndPassword.minPasswordLength"),
+            (json!({"passwordHash": {"memoryKib": 1024}}), "passwordHash"),
+            (json!({"passwordHash": {"algorithm": "bcrypt", "cost": 9}}), "passwordHash.cost"),
+            (json!({"passwordHash": {"algorithm": "md5"}}), "passwordHash.algorithm"),
+            (
+                json!({"advanced": {"crossSubDomainCookies": {"enabled": true}}}),
+                "advanced.crossSubDomainCookies",
+            ),
+        ] {
+            let text = problem(settings);
+            assert!(text.starts_with(key), "{text}");
+        }
+    }
+
+    #[test]
+    fn origin_checks_are_off_only_under_test_or_when_asked() {
+        let skips = |environment, settings| {
+            let config = check_as(environment, settings).unwrap();
+            (config.skip_origin, config.skip_csrf)
+        };
+        assert_eq!(skips(Environment::Development, json!({})), (false, false));
+        assert_eq!(skips(Environment::Test, json!({})), (true, true));
+        assert_eq!(
+            skips(Environment::Test, json!({"advanced": {"disableOriginCheck": false}})),
+            (false, false)
+        );
+        assert_eq!(
+            skips(
+                Environment::Development,
+                json!({"advanced": {"disableOriginCheck": true, "disableCSRFCheck": false}})
+            ),
+            (true, false)
+        );
     }
 }

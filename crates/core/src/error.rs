@@ -9,6 +9,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::store::StoreError;
+
 /// One refusal as the wire has it: HTTP status, code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Code {
@@ -99,6 +101,11 @@ impl Error {
             refusal.headers.push((name, value));
         }
         self
+    }
+
+    /// Is it the database's word that a value which must be unique is taken?
+    pub fn is_unique(&self) -> bool {
+        matches!(self, Self::Broken(source) if source.downcast_ref::<StoreError>().is_some_and(StoreError::is_unique))
     }
 
     /// The refusal's code, when it is one.

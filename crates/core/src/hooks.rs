@@ -14,6 +14,7 @@ use url::Url;
 use crate::error::{Code, Error};
 use crate::outbound::Outbound;
 
+type Function = dyn Fn(&str, Vec<Json>) -> Answer + Send + Sync;
 type Answer = Pin<Box<dyn Future<Output = Result<Json, Error>> + Send>>;
 
 /// A function of the operator's.
@@ -22,7 +23,7 @@ pub enum Callback {
     /// `POST`ed to; the URL was written by the operator, so it may be on a private network.
     Webhook(Url),
     /// A Rust closure: `(callback name, arguments)`.
-    Native(Arc<dyn Fn(&str, Vec<Json>) -> Answer + Send + Sync>),
+    Native(Arc<Function>),
 }
 
 impl fmt::Debug for Callback {
@@ -69,6 +70,14 @@ impl Callback {
                 let answer = http.webhook(url, &json!({ "callback": name, "args": args })).await?;
                 result_of(name, answer)
             }
+        }
+    }
+
+    /// Calls it where a failure must not fail the request that caused it (mail, notices): it is
+    /// logged, and whoever waits for the mail can ask again.
+    pub async fn tell(&self, http: &Outbound, name: &str, args: Vec<Json>) {
+        if let Err(error) = self.call(http, name, args).await {
+            tracing::error!(callback = name, %error, "callback failed");
         }
     }
 }

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::{Cookies, Request, SetCookie};
 use crate::identity::{Action, CacheSigner, Challenge, SessionUser, SignIn, User};
-use crate::store::Db;
+use crate::store::{Db, Row};
 
 /// Who is asking? Presents a session another way than by cookie (bearer, API keys).
 pub trait ReadSession: Send + Sync {
@@ -38,6 +38,13 @@ pub struct UserWrite<'r> {
 pub trait WriteUser: Send + Sync {
     /// Looks at the client's fields and may amend or refuse them.
     async fn amend(&self, db: &mut Db<'_>, write: &mut UserWrite<'_>) -> Result<(), Error>;
+
+    /// The write of these fields met a unique constraint: the refusal, if it is a column that the room
+    /// lent. Two clients may both have passed [`WriteUser::amend`] for one value; only the constraint
+    /// knows who was first, and only the room knows what the other is told.
+    async fn taken(&self, _db: &mut Db<'_>, _fields: &Row) -> Result<Option<Code>, Error> {
+        Ok(None)
+    }
 }
 
 /// Identity is proven, no session exists yet (two-factor, bans, lockout).

@@ -25,8 +25,10 @@ pub struct About {
     pub features: Vec<String>,
     /// Where the options are from.
     pub config: String,
-    /// Can one sign up with a password?
+    /// Can one sign in with a password?
     pub passwords: bool,
+    /// And make an account with one?
+    pub sign_up: bool,
 }
 
 impl About {
@@ -68,6 +70,7 @@ impl About {
                 None => format!("the defaults; {} is read when it is there", crate::load::DEFAULT_FILE),
             },
             passwords,
+            sign_up: passwords && !settings.email_and_password.disable_sign_up,
         }
     }
 
@@ -78,7 +81,7 @@ impl About {
 
     /// A first request that works as it stands.
     pub fn first_request(&self) -> String {
-        if self.passwords {
+        if self.sign_up {
             format!(
                 "curl -i {}/sign-up/email \\\n  -H 'content-type: application/json' \\\n  -d '{}'",
                 self.api(),

@@ -49,6 +49,11 @@ pub enum Command {
     Doctor,
     /// Print a fresh random secret
     Secret,
+    /// Print an OpenAPI 3.1 document of the routes
+    Openapi,
+    /// Look at and change users
+    #[command(subcommand)]
+    User(UserCommand),
 }
 
 /// What to do with users. A password is read from standard input or asked for, never an argument,
@@ -69,6 +74,9 @@ pub enum UserCommand {
         /// Name [default: the part before the @]
         #[arg(long)]
         name: Option<String>,
+        /// Take the address as proven
+        #[arg(long)]
+        verified: bool,
     },
     /// Give a user a new password and end all sessions
     SetPassword {

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use portcullis::config::{self, Environment, Settings};
+use portcullis::config::{self, ConfigError, Environment, Settings};
 use serde_json::{Map, Value as Json, json};
 
 /// The default config file, in the current directory.
@@ -109,12 +109,51 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Said once at start.
     pub warnings: Vec<String>,
-    /// `TEST_EGRESS`, in a test-mode build.
-    #[cfg(feature = "test-mode")]
-    pub egress: Option<String>,
+    /// What variables wrote into `plugins`, whose options only their rooms can read.
+    plugins: Vec<FromEnvironment>,
 }
 
 impl Loaded {
+    /// Mends what a room did not like about an option that a variable wrote: a number or flag where text
+    /// is wanted is the variable's text. True when something changed and another try makes sense.
+    pub fn mend(&mut self, error: &ConfigError) -> bool {
+        if !error.problem.contains("expected a string") {
+            return false;
+        }
+        let mut root = Json::Object(std::mem::take(&mut self.settings.plugins));
+        let mut mended = false;
+        for one in self.plugins.iter().filter(|one| one.path.join(".") == error.key) {
+            let inside = one.path.get(1..).unwrap_or_default();
+            if let Some(value) = root.pointer_mut(&pointer(inside))
+                && matches!(value, Json::Number(_) | Json::Bool(_))
+            {
+                *value = Json::String(one.raw.clone());
+                mended = true;
+            }
+        }
+        if let Json::Object(plugins) = root {
+            self.settings.plugins = plugins;
+        }
+        mended
+    }
+
+    /// An error of the engine's check with where the option came from, and without its value.
+    pub fn describe(&self, error: &ConfigError) -> String {
+        let problem = without_value(&error.problem);
+        let error = ConfigError::new(error.key.clone(), problem);
+        let variable = self.plugins.iter().find(|one| {
+            let key = one.path.join(".");
+            error.key == key
+                || error.key.starts_with(&format!("{key}."))
+                || key.starts_with(&format!("{}.", error.key))
+        });
+        match (variable, &self.file) {
+            (Some(one), _) => format!("{}: {error}", one.variable),
+            (None, Some(file)) => format!("{}: {error}", file.display()),
+            (None, None) => error.to_string(),
+        }
+    }
+
     /// May a development secret be made up? Not for people, and not behind an https address, which is
     /// a deployment whatever `PORTCULLIS_ENV` says.
     pub fn may_make_secret(&self) -> bool {
@@ -171,7 +210,7 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
     };
     let mut tree = Tree { root: tree, set: Vec::new() };
     tree.environment(directory, vars)?;
-    let mut settings = tree.settings(file.as_deref())?;
+    let (mut settings, set) = tree.settings(file.as_deref())?;
 
     if environment == Environment::Test {
         settings.secret.get_or_insert_with(|| TEST_SECRET.to_owned());
@@ -197,14 +236,9 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
         }
     }
     stray_variables(vars, &mut warnings);
-    Ok(Loaded {
-        settings,
-        environment,
-        file,
-        warnings,
-        #[cfg(feature = "test-mode")]
-        egress: vars.get("TEST_EGRESS")?.map(str::to_owned),
-    })
+    let plugins =
+        set.into_iter().filter(|one| one.path.first().is_some_and(|key| key == "plugins")).collect();
+    Ok(Loaded { settings, environment, file, warnings, plugins })
 }
 
 fn is_local(url: &str) -> bool {
@@ -281,9 +315,9 @@ fn from_file(path: &Path, vars: &Vars) -> Result<Json, LoadError> {
     if !tree.is_object() {
         return fail(format!("{shown}: must be an object of options, such as {{\"baseURL\": \"…\"}}"));
     }
-    expand(&mut tree, &mut String::new(), vars).map_err(|e| LoadError(format!("{shown}: {e}")))?;
+    expand(&mut tree, "", vars).map_err(|e| LoadError(format!("{shown}: {e}")))?;
     let beside = path.parent().unwrap_or(Path::new(""));
-    load_files(&mut tree, &mut String::new(), beside).map_err(|e| LoadError(format!("{shown}: {e}")))?;
+    load_files(&mut tree, "", beside).map_err(|e| LoadError(format!("{shown}: {e}")))?;
     Ok(tree)
 }
 
@@ -417,10 +451,18 @@ struct Tree {
 }
 
 /// One value that a variable set.
+#[derive(Clone)]
 struct FromEnvironment {
     variable: String,
     path: Vec<String>,
     raw: String,
+}
+
+// `raw` may be a secret.
+impl fmt::Debug for FromEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FromEnvironment").field("variable", &self.variable).finish_non_exhaustive()
+    }
 }
 
 impl Tree {
@@ -526,12 +568,12 @@ impl Tree {
 
     /// Reads the tree. What the environment wrote is corrected where only its spelling (`BASE_URL` for
     /// `baseURL`) or its type (`42` for a text) is off.
-    fn settings(mut self, file: Option<&Path>) -> Result<Settings, LoadError> {
+    fn settings(mut self, file: Option<&Path>) -> Result<(Settings, Vec<FromEnvironment>), LoadError> {
         // Each round mends one thing that a variable wrote; there are no more things than this.
         let rounds = 1 + self.set.iter().map(|one| 1 + one.path.len()).sum::<usize>();
         for _ in 0..rounds {
             let error = match serde_path_to_error::deserialize::<_, Settings>(self.root.clone()) {
-                Ok(settings) => return Ok(settings),
+                Ok(settings) => return Ok((settings, self.set)),
                 Err(error) => error,
             };
             let mut path: Vec<String> = error
@@ -568,10 +610,12 @@ impl Tree {
                 Some(one) => one.variable.clone(),
                 None => file.map_or_else(|| "settings".to_owned(), |file| file.display().to_string()),
             };
-            return config::read::<Settings>("", self.root).map_err(|mut error| {
-                error.problem = without_value(&error.problem);
-                LoadError(format!("{source}: {error}"))
-            });
+            return config::read::<Settings>("", self.root).map(|settings| (settings, self.set)).map_err(
+                |mut error| {
+                    error.problem = without_value(&error.problem);
+                    LoadError(format!("{source}: {error}"))
+                },
+            );
         }
         fail("the environment's options contradict each other; unset some PORTCULLIS__ variables")
     }
@@ -605,12 +649,7 @@ impl Tree {
     /// Puts the variable's text where its JSON reading (a number, a flag) was not wanted.
     fn as_text(&mut self, ours: &[usize]) -> bool {
         for one in ours.iter().filter_map(|index| self.set.get(*index)) {
-            let pointer: String = one
-                .path
-                .iter()
-                .map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1")))
-                .collect();
-            if let Some(value) = self.root.pointer_mut(&pointer)
+            if let Some(value) = self.root.pointer_mut(&pointer(&one.path))
                 && matches!(value, Json::Number(_) | Json::Bool(_))
             {
                 *value = Json::String(one.raw.clone());
@@ -633,6 +672,11 @@ fn without_value(problem: &str) -> String {
         other => other,
     };
     format!("{what}: {kind}, expected {expected}")
+}
+
+/// A path as RFC 6901 writes it.
+fn pointer(path: &[String]) -> String {
+    path.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
 fn overlay(under: &mut Json, over: Json) {

@@ -27,8 +27,11 @@ fn main() -> ExitCode {
         }
     };
     let vars = load::Vars::of_process();
-    let started =
-        load::logging(&vars).map_err(|error| error.to_string()).and_then(|logging| say::start_log(&logging));
+    // A command that ends says what it did by itself.
+    let level = if matches!(cli.command, None | Some(cli::Command::Serve(_))) { "info" } else { "warn" };
+    let started = load::logging(&vars)
+        .map_err(|error| error.to_string())
+        .and_then(|logging| say::start_log(&logging, level));
     if let Err(error) = started {
         return failed(&error);
     }

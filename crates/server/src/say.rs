@@ -27,12 +27,12 @@ pub fn to_stderr(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Starts the log, on standard error.
+/// Starts the log, on standard error, at the level `default` unless `PORTCULLIS_LOG` says otherwise.
 ///
 /// Libraries are held to `info`, whatever the filter says: below that some of them print headers and
 /// bound values, and the log must never hold a secret.
-pub fn start_log(logging: &Logging) -> Result<(), String> {
-    let filter = logging.filter.as_deref().unwrap_or("info");
+pub fn start_log(logging: &Logging, default: &str) -> Result<(), String> {
+    let filter = logging.filter.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(filter)
         .map_err(|_| "PORTCULLIS_LOG: is not a filter; write a level such as `info` or `debug`, or `portcullis=debug,warn`".to_owned())?;
     let calm = filter_fn(|event| event.target().starts_with("portcullis") || *event.level() <= Level::INFO);

@@ -19,6 +19,8 @@
 
   const form = $("credentials");
   if (!form) return;
+  // Absent where nobody may sign up.
+  const other = $("switch");
   const fields = ["name", "email", "password"];
   let signUp = false;
   let busy = false;
@@ -56,8 +58,10 @@
     $("name-field").hidden = !up;
     $("password").autocomplete = up ? "new-password" : "current-password";
     $("heading").textContent = $("submit").textContent = up ? "Create an account" : "Sign in";
-    $("switch-text").textContent = up ? "Have an account?" : "No account yet?";
-    $("switch").textContent = up ? "Sign in" : "Create one";
+    if (other) {
+      $("switch-text").textContent = up ? "Have an account?" : "No account yet?";
+      other.textContent = up ? "Sign in" : "Create one";
+    }
     $("alert").textContent = "";
     for (const field of fields) wrong(field, "");
   }
@@ -133,7 +137,7 @@
     }, "alert");
   });
 
-  $("switch").addEventListener("click", () => {
+  if (other) other.addEventListener("click", () => {
     mode(!signUp);
     $(signUp ? "name" : "email").focus();
   });

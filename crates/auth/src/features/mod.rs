@@ -9,8 +9,17 @@ pub mod bearer;
 pub mod email_password;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+#[cfg(feature = "multi-session")]
+pub mod multi_session;
 pub mod session;
+#[cfg(feature = "two-factor")]
+pub mod two_factor;
 pub mod user;
+#[cfg(feature = "username")]
+pub mod username;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 
 /// Every room of this build. Base rooms have no plugin name and are always there.
 pub const LIST: &[Room] = &[
@@ -21,6 +30,12 @@ pub const LIST: &[Room] = &[
     Room { plugin: None, make: user::make },
     #[cfg(feature = "bearer")]
     Room { plugin: Some("bearer"), make: bearer::make },
+    #[cfg(feature = "username")]
+    Room { plugin: Some("username"), make: username::make },
+    #[cfg(feature = "two-factor")]
+    Room { plugin: Some("twoFactor"), make: two_factor::make },
+    #[cfg(feature = "multi-session")]
+    Room { plugin: Some("multiSession"), make: multi_session::make },
     #[cfg(feature = "jwt")]
     Room { plugin: Some("jwt"), make: jwt::make },
 ];

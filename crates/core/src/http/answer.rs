@@ -4,11 +4,14 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::cookies::Cookies;
+use crate::auth::Auth;
 use crate::error::{Error, Refusal};
+use crate::identity::SessionUser;
 
 /// A response in parts: status, headers, cookies, body.
 #[derive(Debug)]
@@ -67,11 +70,32 @@ impl Answer {
         Self { status, headers: Vec::new(), cookies: Cookies::new(), body: Content::Empty }
     }
 
-    /// 302 to a URL; one that cannot stand in a header is a 500.
+    /// 302 to a URL.
     pub fn redirect(url: &str) -> Result<Self, Error> {
         let mut answer = Self::empty(StatusCode::FOUND);
-        answer.headers.push((http::header::LOCATION, HeaderValue::from_str(url).map_err(Error::broken)?));
+        answer.headers.push((http::header::LOCATION, location(url)?));
         Ok(answer)
+    }
+
+    /// What a sign-in with a password answers. The `Location` goes with a 200: the client follows it,
+    /// not the browser.
+    pub fn signed_in(
+        auth: &Auth,
+        current: &SessionUser,
+        callback_url: Option<&str>,
+        cookies: Cookies,
+    ) -> Result<Self, Error> {
+        let target = callback_url.filter(|url| !url.is_empty());
+        let mut body = Map::new();
+        body.insert("redirect".into(), Json::from(target.is_some()));
+        body.insert("token".into(), Json::from(current.session.token.as_str()));
+        if let Some(url) = callback_url {
+            body.insert("url".into(), Json::from(url));
+        }
+        body.insert("user".into(), Json::Object(current.user.view(auth)));
+        let answer = Self::value(Json::Object(body)).with_cookies(cookies);
+        let Some(url) = target else { return Ok(answer) };
+        Ok(answer.with_header(http::header::LOCATION, location(url)?))
     }
 
     /// Adds cookies.
@@ -87,6 +111,12 @@ impl Answer {
         self.headers.push((name, value));
         self
     }
+}
+
+/// A URL as a header can carry it: what is not visible ASCII is percent-encoded, as browsers do.
+fn location(url: &str) -> Result<HeaderValue, Error> {
+    const UNSEEN: &AsciiSet = &CONTROLS.add(b' ');
+    HeaderValue::from_str(&utf8_percent_encode(url, UNSEEN).to_string()).map_err(Error::broken)
 }
 
 impl IntoResponse for Answer {

@@ -229,6 +229,17 @@ impl Request {
         Ok(reading.found)
     }
 
+    /// What a webhook is told that takes an endpoint's context. The body is left out: it holds passwords.
+    pub fn context_for_webhook(&self) -> Json {
+        let mut context = self.for_webhook();
+        if let Some(map) = context.as_object_mut() {
+            map.insert("$type".into(), Json::from("Context"));
+            map.insert("path".into(), Json::from(self.path.as_str()));
+            map.insert("query".into(), Json::Object(self.query.clone()));
+        }
+        context
+    }
+
     /// What a webhook is told about the request: no cookie, no authorization.
     pub fn for_webhook(&self) -> Json {
         let headers: Map<String, Json> = self
@@ -247,7 +258,7 @@ impl Request {
 }
 
 /// What JavaScript calls true.
-fn truthy(value: &Json) -> bool {
+pub fn truthy(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::Bool(value) => *value,

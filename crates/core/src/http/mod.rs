@@ -11,7 +11,7 @@ pub mod routes;
 
 pub use answer::{Answer, Content};
 pub use body::{Fields, FromFields};
-pub use call::{Access, Anyone, Call, Fresh, Optional, Request, Sensitive, SignedIn};
+pub use call::{Access, Anyone, Call, Fresh, Optional, Request, Sensitive, SignedIn, truthy};
 pub use client_ip::ClientIp;
 pub use cookies::{CookieSpec, Cookies, RequestCookies, SetCookie};
 pub use routes::{RouteDoc, Routes};

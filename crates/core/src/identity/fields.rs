@@ -7,6 +7,7 @@ use super::{Account, Session, User, Verification};
 use crate::clock::Timestamp;
 use crate::config::{AdditionalFields, ConfigError, FieldSettings, Settings};
 use crate::error::{self, Error};
+use crate::http::truthy;
 use crate::store::{Column, DefaultValue, Kind, OnDelete, Row, Schema, Table, Value};
 
 /// A row as JSON, in the table's order. Hidden columns only when asked for.
@@ -95,10 +96,7 @@ pub fn parse_input(
                     && let Some(default) = default
                 {
                     row.set(column.key.clone(), default);
-                } else if !matches!(value, Json::Null | Json::Bool(false))
-                    && *value != Json::from("")
-                    && *value != Json::from(0)
-                {
+                } else if truthy(value) {
                     let message = format!("{} is not allowed to be set", column.key);
                     return Err(error::FIELD_NOT_ALLOWED.saying(message).into());
                 }

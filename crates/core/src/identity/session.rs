@@ -61,6 +61,10 @@ impl SessionUser {
 }
 
 impl Session {
+    /// Better Auth's own fields, which no client writes.
+    pub const OWN: &'static [&'static str] =
+        &["id", "expiresAt", "token", "createdAt", "updatedAt", "ipAddress", "userAgent", "userId"];
+
     /// Begins a session. `remember` false: one day, and never extended.
     pub async fn create(
         request: &Request,

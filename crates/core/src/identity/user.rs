@@ -32,6 +32,10 @@ table! {
 }
 
 impl User {
+    /// Better Auth's own fields; what else the table has was added by the operator or a room.
+    pub const OWN: &'static [&'static str] =
+        &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
+
     /// Lower case, as addresses are stored and looked up.
     pub fn normal_email(email: &str) -> String {
         email.to_lowercase()
@@ -71,6 +75,27 @@ impl User {
         changes.set(Self::UPDATED_AT.key, auth.clock().now());
         let row = db.update_one(Self::KEY, &Self::ID.is(id), changes).await?;
         Ok(row.map(Self::from_row).transpose()?)
+    }
+
+    /// What a failed write of these fields is to the client: a value that somebody else took between
+    /// the look and the write is refused in the words of the room that lent the column.
+    pub async fn write_failed(auth: &Auth, db: &mut Db<'_>, fields: &Row, error: Error) -> Error {
+        if !error.is_unique() {
+            return error;
+        }
+        for seam in &auth.seams().write_user {
+            match seam.taken(db, fields).await {
+                Ok(None) => {}
+                Ok(Some(code)) => return code.into(),
+                Err(broken) => return broken,
+            }
+        }
+        error
+    }
+
+    /// For webhooks: everything that is stored.
+    pub fn for_webhook(&self, auth: &Auth) -> Json {
+        Json::Object(to_json(auth.table(Self::KEY), self.clone().into_row(), true))
     }
 
     /// As answers show it: without hidden columns.

@@ -260,6 +260,11 @@ async fn filters_take_the_rows_that_they_describe(store: &Store) -> Result<(), S
     let cases: Vec<(Filter, &[u32])> = vec![
         (Filter::All, &[1, 2, 3, 4, 5, 6]),
         (Filter::And(vec![]), &[1, 2, 3, 4, 5, 6]),
+        // A token in other letters, or with a space behind it, is another token.
+        (Thing::TEXT.is("a_b!c"), &[3]),
+        (Thing::TEXT.is("A_B!c"), &[]),
+        (Thing::TEXT.is("a_b!c "), &[]),
+        (Thing::TEXT.is("á_b!c"), &[]),
         (Filter::Or(vec![]), &[]),
         (Filter::Or(vec![Filter::All, Thing::COUNT.is(1)]), &[1, 2, 3, 4, 5, 6]),
         (Thing::ID.is(id(store, 2)), &[2]),

@@ -62,7 +62,7 @@ pub enum Dialect {
 }
 
 /// How to reach the database, and what is in it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ConnectOptions {
     /// `sqlite:/path`, `sqlite::memory:`, `postgres://…`, `postgresql://…` or `mysql://…`.
     pub url: String,
@@ -93,11 +93,28 @@ impl ConnectOptions {
     }
 }
 
+/// Without the URL: it may hold a password.
+impl std::fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("max_connections", &self.max_connections)
+            .field("id_kind", &self.id_kind)
+            .field("pooler", &self.pooler)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A database with its schema. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dialect", &self.dialect()).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     pool: Pool,
     schema: Schema,

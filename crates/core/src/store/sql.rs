@@ -539,7 +539,15 @@ impl Compiler {
             Cond::Null(column) => leaf(col(column).is_null()),
             Cond::NotNull(column) => leaf(col(column).is_not_null()),
             Cond::Compare(column, compare, at) => {
+                // MySQL compares texts by the column's collation, in which `aB` equals `Ab`. A token is not
+                // the same token in other letters, so the bytes must be equal, too; the first comparison
+                // is there for the index.
+                let bytes = (self.dialect == Dialect::MySql && matches!(column.kind, Kind::Text | Kind::Id))
+                    .then(|| col(column).cast_as("binary").eq(Expr::val(number(*at))));
                 let (column, value) = (col(column), Expr::val(number(*at)));
+                if let (Compare::Eq, Some(bytes)) = (compare, bytes) {
+                    return Condition::all().add(column.eq(value)).add(bytes);
+                }
                 leaf(match compare {
                     Compare::Eq => column.eq(value),
                     Compare::Ne => column.ne(value),

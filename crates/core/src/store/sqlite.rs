@@ -17,6 +17,9 @@ use super::{ConnectOptions, StoreError};
 /// Longer than any transaction of ours should take, shorter than a client waits.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How often opening the file is tried.
+const ATTEMPTS: u32 = 20;
+
 pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::SqlitePool, StoreError> {
     let memory = in_memory(&options.url);
     let mut connect = SqliteConnectOptions::from_str(&options.url)
@@ -32,6 +35,14 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::SqlitePool
     } else {
         create(connect.get_filename())?;
         connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    }
+    // Several processes may open a new file at once; whoever turns the WAL on locks the others out
+    // for a moment, and SQLite does not wait for that lock.
+    for _ in 0..ATTEMPTS {
+        match pool.clone().connect_with(connect.clone()).await.map_err(StoreError::from) {
+            Err(StoreError::Unavailable(_)) if !memory => tokio::time::sleep(Duration::from_millis(50)).await,
+            opened => return opened,
+        }
     }
     Ok(pool.connect_with(connect).await?)
 }

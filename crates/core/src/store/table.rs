@@ -21,6 +21,8 @@
 /// assert!(TwoFactor::table().column("secret").is_some_and(|column| column.required));
 /// ```
 ///
+/// `Debug` leaves out the values of columns that are `.hidden()`.
+///
 /// A column is NOT NULL exactly when its Rust type is not an `Option` (or says `.required()`).
 /// The first argument of a column's constructor is its key and must be a literal. With `.. extra`
 /// the columns that others lent to the table are kept in a field of that name, otherwise dropped.
@@ -38,13 +40,28 @@ macro_rules! table {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone)]
+        #[derive(Clone)]
         $vis struct $name {
             $( $(#[$fmeta])* pub $field: $type, )*
             $(
                 /// Columns that other features or the operator added to this table.
                 pub $extra: $crate::store::Row,
             )?
+        }
+
+        /// Without the values of hidden columns and without `extra`: they may be secret.
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                let table = Self::table();
+                let mut fields = f.debug_struct(stringify!($name));
+                $(
+                    match table.column($crate::table!(@key $ctor $($arg),*)) {
+                        Some(column) if column.returned => fields.field(stringify!($field), &self.$field),
+                        _ => fields.field(stringify!($field), &format_args!("…")),
+                    };
+                )*
+                fields.finish_non_exhaustive()
+            }
         }
 
         impl $name {

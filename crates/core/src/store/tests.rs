@@ -72,6 +72,26 @@ async fn postgres_keeps_every_promise_with_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_reached_over_tls_and_a_stranger_s_certificate_is_refused() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let encrypted = async |url: String| {
+        let store = Store::connect(options(url, 1)).await?;
+        store.migrate().await?;
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let row = match &store.0.pool {
+            Pool::Postgres(pool, ..) => sqlx::query_scalar::<_, bool>(sql).fetch_one(pool).await,
+            _ => unreachable!("a PostgreSQL URL"),
+        };
+        Ok::<bool, StoreError>(row.unwrap())
+    };
+    assert!(encrypted(format!("{url}?sslmode=require")).await.unwrap());
+    assert!(!encrypted(format!("{url}?sslmode=disable")).await.unwrap());
+    // Nobody whom this machine trusts has signed it.
+    let stranger = url.replace("127.0.0.1", "localhost") + "?sslmode=verify-full";
+    assert!(matches!(encrypted(stranger).await, Err(StoreError::Unavailable(_) | StoreError::Other(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mariadb_keeps_every_promise() {
     conforms(Dialect::MySql, 10).await;
 }
@@ -189,4 +209,114 @@ async fn the_texts_of_statements_do_not_grow_without_bound() {
     }
     assert!(store.0.compiler.texts() <= 1024);
     store.db().find("thing", &Filter::All).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_server_has_closed_does_not_fail_the_next_read() {
+    for dialect in [Dialect::Postgres, Dialect::MySql] {
+        let Some(url) = databases::fresh_database(dialect).await else { continue };
+        let schema = Schema::new(vec![Table::new("thing", vec![Column::id()])]);
+        let options = ConnectOptions { schema, ..options(url, 1) };
+        let store = Store::connect(options.clone()).await.unwrap();
+        store.migrate().await.unwrap();
+        let killer = Store::connect(options).await.unwrap();
+        let mut link = killer.0.pool.link(false).await.unwrap();
+        let others = match dialect {
+            Dialect::MySql => {
+                "select id from information_schema.processlist where db = database() and id <> connection_id()"
+            }
+            _ => {
+                "select pid::int8 from pg_stat_activity where datname = current_database() \
+                 and pid <> pg_backend_pid()"
+            }
+        };
+        let others = link.catalogue(others, Vec::new(), &[Kind::Int]).await.unwrap();
+        assert_eq!(others.len(), 1);
+        let other = others[0][0].as_i64().unwrap();
+        let kill = if dialect == Dialect::MySql {
+            format!("kill {other}")
+        } else {
+            format!("select pg_terminate_backend({other})")
+        };
+        link.raw(kill).await.unwrap();
+        assert_eq!(store.db().count("thing", &Filter::All).await.unwrap(), 0, "{dialect}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_path_of_the_url_is_honoured_directly_and_behind_pgbouncer() {
+    let Some(direct) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let name = direct.rsplit_once('/').unwrap().1.to_owned();
+    let schema = Schema::new(vec![Table::new("thing", vec![Column::id()])]);
+    let open = |url: String| Store::connect(ConnectOptions { schema: schema.clone(), ..options(url, 2) });
+    let public = open(direct.clone()).await.unwrap();
+    let mut link = public.0.pool.link(false).await.unwrap();
+    link.raw("create schema \"Auth\"".to_owned()).await.unwrap();
+    drop(link);
+    let inside = open(format!("{direct}?currentSchema=Auth")).await.unwrap();
+    inside.migrate().await.unwrap();
+    inside.db().insert("thing", Row::from([("id", "1")])).await.unwrap();
+    assert_eq!(public.migrate().await.unwrap().statements.len(), 1, "public has no such table yet");
+    assert_eq!(public.db().count("thing", &Filter::All).await.unwrap(), 0);
+    let Some(bouncer) = tokio::task::spawn_blocking(databases::pgbouncer).await.unwrap() else { return };
+    let pooled = open(format!("{bouncer}/{name}?pgbouncer=true&schema=Auth")).await.unwrap();
+    assert!(pooled.migrate().await.unwrap().is_empty());
+    assert_eq!(pooled.db().count("thing", &Filter::All).await.unwrap(), 1);
+    let mut tx = pooled.begin().await.unwrap();
+    assert!(tx.db().consume("thing", &Filter::All).await.unwrap().is_some());
+    tx.commit().await.unwrap();
+    assert_eq!(inside.db().count("thing", &Filter::All).await.unwrap(), 0);
+}
+
+#[test]
+fn debug_output_shows_no_secret_and_no_password() {
+    let visit = conformance::Visit {
+        id: "1".to_owned(),
+        token: "hunter2".to_owned(),
+        user_id: "2".to_owned(),
+        expires_at: crate::clock::Timestamp::from_millis(0),
+    };
+    let options = ConnectOptions::new("postgres://u:hunter2@h/db", Schema::default());
+    let texts = [format!("{visit:?}"), format!("{:?}", visit.into_row()), format!("{options:?}")];
+    assert!(texts.iter().all(|text| !text.contains("hunter2")), "{texts:?}");
+    assert!(texts[0].contains("user_id: \"2\""), "{}", texts[0]);
+}
+
+#[test]
+fn sql_text_reaches_the_database_as_written_here() {
+    let table = Table::new("user", vec![Column::id(), Column::text("email"), Column::int("count")]);
+    let other = Table::new("session", vec![Column::id(), Column::foreign("userId", "user")]);
+    let filter = Filter::Is("email".into(), "x".into()).and(Filter::Lt("count".into(), 3.into()));
+    let sql = |dialect| {
+        let compiler = Compiler::new(dialect, IdKind::Text);
+        let like = Filter::Contains("email".into(), "50%!".into()).or(Filter::In("id".into(), vec![]));
+        [
+            compiler
+                .find_with(&other, &Filter::Is("id".into(), "s".into()), &table, ("userId", "id"))
+                .unwrap(),
+            compiler.update(&table, &filter, &Row::from([("email", "y")]), Some(("count", 1)), true).unwrap(),
+            compiler.delete(&table, &filter, true).unwrap(),
+            compiler.find(&table, &like, true).unwrap(),
+        ]
+        .map(|statement| format!("{} {:?}", statement.sql, statement.params))
+        .join("\n")
+    };
+    insta::assert_snapshot!(sql(Dialect::Postgres), @r#"
+SELECT "a"."id", "a"."userId", "b"."id", "b"."email", "b"."count" FROM "session" AS "a" INNER JOIN "user" AS "b" ON "a"."userId" = "b"."id" WHERE "a"."id" = $1 LIMIT $2 [Text("s"), Int(1)]
+UPDATE "user" SET "email" = $1, "count" = COALESCE("count", 0) + $2 WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = $3 AND "count" < $4 LIMIT $5 FOR UPDATE) RETURNING "id", "email", "count" [Text("y"), Int(1), Text("x"), Int(3), Int(1)]
+DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = $1 AND "count" < $2 LIMIT $3 FOR UPDATE) RETURNING "id", "email", "count" [Text("x"), Int(3), Int(1)]
+SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE $1 ESCAPE '!' OR (1 = 0) LIMIT $2 FOR UPDATE [Text("%50!%!!%"), Int(1)]
+"#);
+    insta::assert_snapshot!(sql(Dialect::Sqlite), @r#"
+SELECT "a"."id", "a"."userId", "b"."id", "b"."email", "b"."count" FROM "session" AS "a" INNER JOIN "user" AS "b" ON "a"."userId" = "b"."id" WHERE "a"."id" = ? LIMIT ? [Text("s"), Int(1)]
+UPDATE "user" SET "email" = ?, "count" = COALESCE("count", 0) + ? WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "count" < ? LIMIT ?) RETURNING "id", "email", "count" [Text("y"), Int(1), Text("x"), Int(3), Int(1)]
+DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "count" < ? LIMIT ?) RETURNING "id", "email", "count" [Text("x"), Int(3), Int(1)]
+SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ?  [Text("%50!%!!%"), Int(1)]
+"#);
+    insta::assert_snapshot!(sql(Dialect::MySql), @r#"
+SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? AND CAST(`a`.`id` AS binary) = ? LIMIT ? [Text("s"), Text("s"), Int(1)]
+UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("y"), Int(1), Text("x"), Text("x"), Int(3), Int(1)]
+DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("x"), Text("x"), Int(3), Int(1)]
+SELECT `id`, `email`, `count` FROM `user` WHERE `email` LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ? FOR UPDATE [Text("%50!%!!%"), Int(1)]
+"#);
 }

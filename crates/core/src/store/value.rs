@@ -147,8 +147,15 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 }
 
 /// One row: logical column keys with their values, in the table's order.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Row(Vec<(Cow<'static, str>, Value)>);
+
+/// Columns and what kind of value they have; the values may be secret.
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter().map(|(key, value)| (key, value.what()))).finish()
+    }
+}
 
 impl Row {
     /// A row without columns; as `changes` it changes nothing.

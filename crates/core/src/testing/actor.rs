@@ -159,7 +159,13 @@ impl Reply {
     #[track_caller]
     pub fn refused(&self, status: u16, code: &str) {
         let json = self.expect(status);
-        assert_eq!(json["code"], code, "{} answered {}", self.what, self.text);
+        assert_eq!(
+            json.get("code").and_then(Json::as_str),
+            Some(code),
+            "{} answered {}",
+            self.what,
+            self.text
+        );
     }
 
     /// The `Set-Cookie` lines, in order.

@@ -15,7 +15,10 @@ use crate::hooks::Callback;
 
 /// What callbacks were told: `(name, arguments)`, in order.
 #[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<Vec<(String, Vec<Json>)>>>);
+pub struct Told(Arc<Mutex<Vec<Call>>>);
+
+/// Name and arguments of a callback.
+type Call = (String, Vec<Json>);
 
 impl Told {
     /// A callback that remembers and answers `null`.

@@ -42,13 +42,19 @@ fn postgres_server() -> Option<&'static Server> {
         .get_or_init(|| {
             let initdb = installed("initdb")?;
             let postgres = installed("postgres")?;
+            let openssl = installed("openssl")?;
             start("postgres", |dir, port| {
                 (
+                    // A certificate of its own for `localhost`, so that TLS can be tried, and refused.
                     format!(
                         "$as {initdb} -D {dir}/data -U postgres -A trust -E UTF8 --locale=C --no-sync\n\
+                         $as {openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+                         -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                         -keyout {dir}/data/server.key -out {dir}/data/server.crt\n\
                          $as {postgres} -D {dir}/data -p {port} -h 127.0.0.1 -k {dir} -c fsync=off \
-                         -c synchronous_commit=off -c full_page_writes=off -c max_connections=300",
+                         -c synchronous_commit=off -c full_page_writes=off -c max_connections=300 -c ssl=on",
                         initdb = initdb.display(),
+                        openssl = openssl.display(),
                         postgres = postgres.display(),
                     ),
                     format!("postgres://postgres@127.0.0.1:{port}"),

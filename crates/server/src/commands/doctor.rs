@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use portcullis::Auth;
 use portcullis::config::{BaseUrl, Config, Environment};
 use publicsuffix::{List, Psl};
 
-use super::{Here, writable};
+use super::{Here, build, writable};
 use crate::load::Loaded;
 use crate::{say, secret_file};
 
@@ -88,7 +87,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
     }
     made_up_secret(&mut loaded, report);
     match Config::check(loaded.settings.clone(), loaded.environment) {
-        Err(error) => report.fail("config", error.to_string()),
+        Err(error) => report.fail("config", loaded.describe(&error)),
         Ok(config) => {
             for warning in &config.warnings {
                 report.warn("config", warning);
@@ -96,7 +95,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
             secret(&config, report);
             addresses(&config, report);
             cookies(&config, report);
-            database(&loaded, &config, report).await;
+            database(&mut loaded, &config, report).await;
         }
     }
 }
@@ -130,6 +129,12 @@ fn made_up_secret(loaded: &mut Loaded, report: &mut Report) {
 fn readable_by_others(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o077 != 0)
+}
+
+/// Elsewhere access lists say who may read, not mode bits.
+#[cfg(not(unix))]
+const fn readable_by_others(_: &Path) -> bool {
+    false
 }
 
 /// Production refuses a weak one before this is reached.
@@ -169,9 +174,6 @@ fn addresses(config: &Config, report: &mut Report) {
         }
         BaseUrl::Dynamic { allowed_hosts, .. } => {
             report.ok("baseURL", format!("one of {}", allowed_hosts.join(", ")))
-        }
-        BaseUrl::FromRequest if production => {
-            report.warn("baseURL", "is not set, so whoever sends a request chooses the host of links and tokens; set it, or BETTER_AUTH_URL");
         }
         BaseUrl::FromRequest => report.ok("baseURL", "is taken from each request; set it for production"),
     }
@@ -244,7 +246,7 @@ fn cookie_domain(domain: &str, base_url: &BaseUrl, report: &mut Report) {
     }
 }
 
-async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
+async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
     if config.stateless {
         return report.ok("database", "none: sessions live in cookies, nothing is stored");
     }
@@ -260,16 +262,30 @@ async fn database(loaded: &Loaded, config: &Config, report: &mut Report) {
             report.warn("data", format!("{} can be read by other users; chmod 600 it", file.display()));
         }
     }
-    let mut settings = loaded.settings.clone();
-    settings.migrate = Some(false);
-    let auth = match Auth::builder().settings(settings).environment(loaded.environment).build().await {
+    let auth = match build(loaded, false).await {
         Ok(auth) => auth,
-        Err(error) => return report.fail("database", error.to_string()),
+        Err(error) => return report.fail("database", error),
     };
     let started = Instant::now();
     match auth.store().ping().await {
         Ok(()) => report.ok("database", format!("answers in {} ms", started.elapsed().as_millis())),
         Err(error) => report.fail("database", format!("does not answer: {error}")),
+    }
+    match auth.store().migration_plan().await {
+        Ok(plan) => {
+            for warning in &plan.warnings {
+                report.warn("tables", warning);
+            }
+            let pending = plan.statements.len();
+            if pending == 0 {
+                report.ok("tables", "are up to date");
+            } else if config.settings.migrate == Some(false) {
+                report.fail("tables", format!("{pending} statements are missing; see `portcullis migrate --dry-run`, then run `portcullis migrate`"));
+            } else {
+                report.warn("tables", format!("{pending} statements are missing; the next start runs them, see `portcullis migrate --dry-run`"));
+            }
+        }
+        Err(error) => report.fail("tables", error.to_string()),
     }
     auth.store().close().await;
 }
@@ -351,9 +367,9 @@ warn  cookies   are not Secure although baseURL is https; remove advanced.useSec
 
     #[test]
     fn what_lets_others_choose_the_host_is_found() {
-        insta::assert_snapshot!(found(json!({ "trustedOrigins": ["*"], "advanced": { "disableCSRFCheck": true } }), Environment::Production), @r#"
+        insta::assert_snapshot!(found(json!({ "baseURL": "https://a.example", "trustedOrigins": ["*"], "advanced": { "disableCSRFCheck": true } }), Environment::Production), @r#"
 ok    secret    is long enough
-warn  baseURL   is not set, so whoever sends a request chooses the host of links and tokens; set it, or BETTER_AUTH_URL
+ok    baseURL   https://a.example
 warn  origins   `*` in trustedOrigins trusts every site; list yours
 warn  origins   the origin check is off (advanced.disableCSRFCheck or disableOriginCheck); other sites can act for your users
 ok    cookies   Secure

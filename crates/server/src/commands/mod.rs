@@ -2,13 +2,15 @@
 
 mod doctor;
 mod migrate;
+mod openapi;
 mod secret;
 mod serve;
+mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use portcullis::Auth;
+use portcullis::{Auth, StartError};
 
 use crate::cli::{Cli, Command};
 use crate::load::{self, Loaded, Vars};
@@ -32,6 +34,8 @@ pub async fn run(cli: Cli, vars: &Vars) -> Result<ExitCode, String> {
         Some(Command::Migrate { dry_run }) => migrate::run(&here, dry_run).await,
         Some(Command::Doctor) => doctor::run(&here).await,
         Some(Command::Secret) => secret::run(),
+        Some(Command::Openapi) => openapi::run(&here).await,
+        Some(Command::User(command)) => user::run(&here, command).await,
     }
 }
 
@@ -68,15 +72,23 @@ pub async fn open(loaded: &mut Loaded) -> Result<Opened, String> {
         writable(&file)?;
     }
     let secret_file = secret_file::ensure(loaded).await?;
-    let builder = Auth::builder().settings(loaded.settings.clone()).environment(loaded.environment);
-    let auth = builder.build().await.map_err(|error| match &loaded.file {
-        Some(file) => format!("{}: {error}", file.display()),
-        None => error.to_string(),
-    })?;
-    for warning in &auth.config().warnings {
-        tracing::warn!("{warning}");
-    }
+    let auth = build(loaded, true).await?;
     Ok(Opened { auth, secret_file })
+}
+
+/// Builds the engine; without migration whatever the settings say, or with it if they do not say no.
+pub async fn build(loaded: &mut Loaded, migrate: bool) -> Result<Auth, String> {
+    loop {
+        let builder = Auth::builder().settings(loaded.settings.clone()).environment(loaded.environment);
+        let builder = if migrate { builder } else { builder.without_migration() };
+        match builder.build().await {
+            Ok(auth) => return Ok(auth),
+            // Ends: what is mended is not found wanting again.
+            Err(StartError::Config(error)) if loaded.mend(&error) => {}
+            Err(StartError::Config(error)) => return Err(loaded.describe(&error)),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }
 
 /// SQLite writes its journal beside the file, so the directory must be writable, and its own message

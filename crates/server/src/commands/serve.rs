@@ -1,10 +1,10 @@
 //! `portcullis serve`: the server.
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use axum::Router;
 use portcullis::config::Environment;
+#[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Here, Opened, open};
@@ -57,23 +57,42 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// SIGTERM and SIGINT.
+#[cfg(unix)]
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
     fn new() -> Result<Self, String> {
         let of = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
         Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
 
-    fn next(&mut self) -> impl Future<Output = ()> {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-C, where there are no signals.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot listen for Ctrl-C");
+            std::future::pending::<()>().await;
         }
     }
 }

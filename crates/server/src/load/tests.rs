@@ -222,6 +222,24 @@ fn a_wrong_type_is_said_without_the_value() {
 }
 
 #[test]
+fn a_number_is_text_in_a_room_that_wants_text_and_an_error_of_a_room_names_the_variable() {
+    let vars =
+        [("PORTCULLIS__PLUGINS__TWO_FACTOR__ISSUER", "42"), ("PORTCULLIS__PLUGINS__JWT__X", "hunter2")];
+    let mut loaded = toml("", vars).unwrap();
+    assert_eq!(loaded.settings.plugins["twoFactor"]["issuer"], 42);
+    let error = ConfigError::new("plugins.twoFactor.issuer", "invalid type: integer `42`, expected a string");
+    assert!(loaded.mend(&error));
+    assert_eq!(loaded.settings.plugins["twoFactor"]["issuer"], "42");
+    assert!(!loaded.mend(&error), "it must not be tried for ever");
+    let error = ConfigError::new("plugins.jwt.x", "invalid type: string \"hunter2\", expected u32");
+    assert!(!loaded.mend(&error));
+    assert_eq!(
+        loaded.describe(&error),
+        "PORTCULLIS__PLUGINS__JWT__X: plugins.jwt.x: invalid type: string, expected a whole number"
+    );
+}
+
+#[test]
 fn a_list_in_the_environment_has_no_gaps() {
     insta::assert_snapshot!(toml("", [("PORTCULLIS__SECRETS__1__VALUE", "x")]).unwrap_err(), @"PORTCULLIS__SECRETS__1__VALUE: the list has no item 0; count from 0 without gaps");
 }
@@ -331,7 +349,6 @@ fn under_the_test_contract_no_database_means_that_nothing_is_stored() {
     let loaded = toml("", [("TEST_CLOCK", "1"), ("TEST_EGRESS", "http://127.0.0.1:1")]).unwrap();
     assert_eq!(loaded.environment, Environment::Test);
     assert!(loaded.settings.database.is_none());
-    assert_eq!(loaded.egress.as_deref(), Some("http://127.0.0.1:1"));
     let loaded = toml("", none()).unwrap();
     assert_eq!(loaded.environment, Environment::Development);
 }

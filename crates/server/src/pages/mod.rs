@@ -76,6 +76,7 @@ mod tests {
             features: vec!["jwt".into()],
             config: "none".into(),
             passwords: true,
+            sign_up: true,
         }
     }
 
@@ -105,6 +106,12 @@ mod tests {
         assert!(!html.contains("secret-place"));
         assert!(!html.contains("<pre"));
         assert!(html.contains("id=\"credentials\""));
+    }
+
+    #[tokio::test]
+    async fn where_nobody_may_sign_up_it_is_not_offered() {
+        let (_, html) = page(About { sign_up: false, ..about() }).await;
+        assert!(html.contains("id=\"credentials\"") && !html.contains("id=\"switch\""));
     }
 
     #[tokio::test]

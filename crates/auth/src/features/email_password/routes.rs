@@ -1,6 +1,5 @@
 //! The routes of the room: extract, serve, answer.
 
-use http::{HeaderValue, header};
 use portcullis_core::error::Error;
 use portcullis_core::http::call::Sensitive;
 use portcullis_core::http::{Answer, Call, Routes};
@@ -39,21 +38,7 @@ async fn sign_in_email(call: Call<SignIn>) -> Result<Answer, Error> {
     let callback_url = call.body.callback_url.clone();
     match service::sign_in(call.request, call.body).await? {
         SignedIn::Session(current, cookies) => {
-            let mut body = json!({
-                "redirect": callback_url.is_some(),
-                "token": current.session.token,
-                "user": current.user.view(&auth),
-            });
-            let mut headers = Vec::new();
-            if let Some(url) = callback_url.filter(|url| !url.is_empty()) {
-                headers.push((header::LOCATION, HeaderValue::from_str(&url).map_err(Error::broken)?));
-                if let Some(body) = body.as_object_mut() {
-                    body.insert("url".into(), Json::from(url));
-                }
-            }
-            let mut answer = Answer::value(body).with_cookies(cookies);
-            answer.headers.extend(headers);
-            Ok(answer)
+            Answer::signed_in(&auth, &current, callback_url.as_deref(), cookies)
         }
         SignedIn::Challenge(challenge) => {
             Ok(Answer::value(Json::Object(challenge.body)).with_cookies(challenge.cookies))

@@ -2,23 +2,20 @@
 
 use portcullis_core::auth::Auth;
 use portcullis_core::config::Environment;
-use portcullis_core::crypto::{Verdict, encode_uri_component, sign_hs256};
+use portcullis_core::crypto::Verdict;
 use portcullis_core::error::{self, Error};
 use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
-    Account, Action, Challenge, Handed, Session, SessionUser, SignIn as Proven, SignedIn, User, hand_over,
-    parse_input, password,
+    Account, Action, Challenge, Handed, Occasion, Session, SessionUser, SignIn as Proven, SignedIn, User,
+    check_new_user, hand_over, mail_verification, parse_input, password,
 };
 use portcullis_core::seams::UserWrite;
-use portcullis_core::store::{DefaultValue, Row, StoreError, Value};
+use portcullis_core::store::{DefaultValue, Row, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::errors;
 use super::wire::{ChangePassword, SignIn, SignUp};
-
-/// Better Auth's own columns of a user; the rest of a sign-up are additional fields.
-const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
 
 /// What came of a sign-up.
 pub(super) enum SignedUp {
@@ -48,7 +45,7 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     password::check_new(&auth, &body.password)?;
     // With either option the answer must not tell whether the address is taken.
     let discreet = settings.require_email_verification || settings.auto_sign_in == Some(false);
-    let additional = parse_input(auth.table(User::KEY), OWN, &body.all, Action::Create)?;
+    let additional = parse_input(auth.table(User::KEY), User::OWN, &body.all, Action::Create)?;
     let email = User::normal_email(&body.email);
 
     let taken = User::by_email(&mut auth.db(), &email).await?;
@@ -61,19 +58,30 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     fields.set(User::NAME.key, body.name.as_str());
     fields.set(User::IMAGE.key, body.image.clone());
     fields.set(User::EMAIL_VERIFIED.key, false);
+    if let Err(refused) = check_new_user(&request, &fields, "email-password").await {
+        // A policy must not tell which addresses are taken, either.
+        return if discreet {
+            synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession)
+        } else {
+            Err(refused)
+        };
+    }
 
     let mut tx = auth.begin().await?;
     let user = match User::create(&auth, &mut tx.db(), fields).await {
         Ok(user) => user,
-        Err(error) if is_unique(&error) => {
+        Err(error) if error.is_unique() => {
             // Somebody else was first, between the look and the write: the constraint decides.
             drop(tx);
             return match User::by_email(&mut auth.db(), &email).await? {
                 Some(existing) => {
                     already_there(&request, &body, &email, &additional, existing, discreet).await
                 }
-                // Another unique field than the address (a username).
-                None => Err(error::FAILED_TO_CREATE_USER.into()),
+                // Another unique field than the address: a room's (a username) or the operator's.
+                None => {
+                    let error = User::write_failed(&auth, &mut auth.db(), &additional, error).await;
+                    Err(if error.is_unique() { error::FAILED_TO_CREATE_USER.into() } else { error })
+                }
             };
         }
         Err(error) => return Err(error),
@@ -100,10 +108,6 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     })
 }
 
-fn is_unique(error: &Error) -> bool {
-    matches!(error, Error::Broken(source) if source.downcast_ref::<StoreError>().is_some_and(|e| matches!(e, StoreError::Unique { .. })))
-}
-
 /// The address is taken: say so, or answer as if it were not and tell its owner.
 async fn already_there(
     request: &Request,
@@ -121,10 +125,9 @@ async fn already_there(
     auth.passwords().pretend(&body.password).await?;
     let settings = &auth.config().settings.email_and_password;
     if let Some(callback) = &settings.on_existing_user_sign_up {
-        let user = json!({ "user": whole(auth, &existing) });
+        let user = json!({ "user": existing.for_webhook(auth) });
         let args = vec![user, request.for_webhook()];
-        let told = callback.call(auth.outbound(), "emailAndPassword.onExistingUserSignUp", args).await;
-        log_failure("emailAndPassword.onExistingUserSignUp", told);
+        callback.tell(auth.outbound(), "emailAndPassword.onExistingUserSignUp", args).await;
     }
     synthetic_user(request, body, email, additional).await.map(SignedUp::WithoutSession)
 }
@@ -185,58 +188,6 @@ async fn synthetic_user(
         user.insert(column.key.to_string(), value.unwrap_or(Json::Null));
     }
     Ok(user)
-}
-
-/// Everything stored of a user, for the operator.
-fn whole(auth: &Auth, user: &User) -> Json {
-    Json::Object(portcullis_core::identity::to_json(auth.table(User::KEY), user.clone().into_row(), true))
-}
-
-/// A delivery that failed does not fail the request that caused it: the user can ask again.
-fn log_failure(name: &str, outcome: Result<Json, Error>) {
-    if let Err(error) = outcome {
-        tracing::error!(callback = name, %error, "callback failed");
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Occasion {
-    SignUp,
-    SignIn,
-}
-
-/// Mails the link that proves the address, when the options say so.
-async fn mail_verification(
-    request: &Request,
-    user: &User,
-    callback_url: Option<&str>,
-    occasion: Occasion,
-) -> Result<(), Error> {
-    let auth = &request.auth;
-    let settings = &auth.config().settings.email_verification;
-    let required = auth.config().settings.email_and_password.require_email_verification;
-    let wanted = match occasion {
-        Occasion::SignUp => settings.send_on_sign_up.unwrap_or(required),
-        Occasion::SignIn => settings.send_on_sign_in,
-    };
-    let Some(callback) = settings.send_verification_email.as_ref().filter(|_| wanted) else { return Ok(()) };
-    let mut claims = Map::new();
-    claims.insert("email".into(), Json::from(user.email.to_lowercase()));
-    let lasting = settings.expires_in.unwrap_or(3600);
-    let token =
-        sign_hs256(auth.config().secrets.current(), &claims, request.now, lasting).map_err(Error::broken)?;
-    let callback_url = encode_uri_component(callback_url.filter(|url| !url.is_empty()).unwrap_or("/"));
-    let url = format!("{}/verify-email?token={token}&callbackURL={callback_url}", request.base_url());
-    let message = json!({ "user": whole(auth, user), "url": url, "token": token });
-    let sent = callback
-        .call(
-            auth.outbound(),
-            "emailVerification.sendVerificationEmail",
-            vec![message, request.for_webhook()],
-        )
-        .await;
-    log_failure("emailVerification.sendVerificationEmail", sent);
-    Ok(())
 }
 
 /// Sign-in with address and password.

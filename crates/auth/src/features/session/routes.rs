@@ -106,14 +106,10 @@ impl FromFields for Changes {
     }
 }
 
-/// Better Auth's own columns, which no client writes.
-const OWN: &[&str] =
-    &["id", "expiresAt", "token", "createdAt", "updatedAt", "ipAddress", "userAgent", "userId"];
-
 async fn update_session(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
     let Call { request, body: Changes(body), session: SignedIn(current) } = call;
     let auth = &request.auth;
-    let mut changes = parse_input(auth.table(Session::KEY), OWN, &body, Action::Update)?;
+    let mut changes = parse_input(auth.table(Session::KEY), Session::OWN, &body, Action::Update)?;
     if changes.is_empty() {
         return Err(Code::message(StatusCode::BAD_REQUEST, "No fields to update").into());
     }

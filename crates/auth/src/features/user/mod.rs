@@ -7,7 +7,7 @@ use portcullis_core::config::{ConfigError, Settings};
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::feature::Feature;
 use portcullis_core::http::call::SignedIn;
-use portcullis_core::http::{Answer, Call, Fields, FromFields, Routes};
+use portcullis_core::http::{Answer, Call, Fields, FromFields, Routes, truthy};
 use portcullis_core::identity::{Action, Handed, SessionUser, User, from_json, hand_over, parse_input};
 use portcullis_core::seams::UserWrite;
 use portcullis_core::store::Kind;
@@ -48,9 +48,6 @@ impl FromFields for Changes {
     }
 }
 
-/// Better Auth's own columns, which are not additional fields.
-const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt"];
-
 async fn update_user(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
     let Call { request, body: Changes(mut body), session: SignedIn(current) } = call;
     let auth = &request.auth;
@@ -64,11 +61,10 @@ async fn update_user(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
         };
         seam.amend(&mut db, &mut write).await?;
     }
-    if body.get("email").is_some_and(|email| !matches!(email, Json::Null | Json::Bool(false)) && email != "")
-    {
+    if body.get("email").is_some_and(truthy) {
         return Err(error::EMAIL_CAN_NOT_BE_UPDATED.into());
     }
-    let mut changes = parse_input(auth.table(User::KEY), OWN, &body, Action::Update)?;
+    let mut changes = parse_input(auth.table(User::KEY), User::OWN, &body, Action::Update)?;
     for field in ["name", "image"] {
         let Some(value) = body.get(field) else { continue };
         // `null` takes a picture away; a name must stay a text.
@@ -82,7 +78,11 @@ async fn update_user(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
     if changes.is_empty() {
         return Err(Code::message(StatusCode::BAD_REQUEST, "No fields to update").into());
     }
-    let user = match User::update(auth, &mut db, &current.user.id, changes.clone()).await? {
+    let updated = match User::update(auth, &mut db, &current.user.id, changes.clone()).await {
+        Ok(updated) => updated,
+        Err(error) => return Err(User::write_failed(auth, &mut db, &changes, error).await),
+    };
+    let user = match updated {
         Some(user) => user,
         // Nothing is stored, so the session's own copy is the user.
         None if auth.config().stateless => {

@@ -1,0 +1,78 @@
+// The comparison itself: what it must not let through.
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { test } from "node:test";
+import { fromBase32, totp } from "./codes.mjs";
+import { Comparison } from "./compare.mjs";
+import { SECRET } from "./target.mjs";
+
+const AT = Date.parse("2026-01-01T00:00:00.000Z");
+const id = (letter) => letter.repeat(32);
+const sign = (value, secret = SECRET) =>
+  encodeURIComponent(`${value}.${createHmac("sha256", secret).update(value).digest("base64")}`);
+
+function answer({ status = 200, json, headers = {}, setCookies = [], at = AT } = {}) {
+  return {
+    at, status, setCookies, json,
+    headers: { "content-type": "application/json", ...headers },
+    text: json === undefined ? "" : JSON.stringify(json),
+  };
+}
+
+async function differing(a, b) {
+  const side = { secret: SECRET, jwks: { keys: [] } };
+  return (await new Comparison(side, side).differences(answer(a), answer(b))).map((one) => one.path);
+}
+
+test("ids may differ, but must stand for one another", async () => {
+  const twice = (x, y) => ({ json: { id: x, userId: y } });
+  assert.deepEqual(await differing(twice(id("a"), id("a")), twice(id("b"), id("b"))), []);
+  assert.deepEqual(await differing(twice(id("a"), id("a")), twice(id("b"), id("c"))), ["body.userId"]);
+  assert.deepEqual(await differing(twice(id("a"), id("b")), twice(id("c"), id("c"))), ["body.userId"]);
+  assert.deepEqual(await differing({ json: { id: id("a") } }, { json: { id: "b".repeat(31) } }), ["body.id"]);
+});
+
+test("dates count from their answer and may be two seconds apart", async () => {
+  const dated = (date, at) => ({ json: { createdAt: date }, at });
+  const plain = dated("2026-01-01T00:00:00.000Z", AT);
+  assert.deepEqual(await differing(plain, dated("2026-01-01T00:05:01.500Z", AT + 300_000)), []);
+  assert.deepEqual(await differing(plain, dated("2026-01-01T00:00:03.000Z", AT)), ["body.createdAt"]);
+  assert.deepEqual(await differing(plain, dated("2026-01-01T00:00:00Z", AT)), ["body.createdAt"]);
+  assert.deepEqual(await differing(plain, dated(AT, AT)), ["body.createdAt"]);
+});
+
+test("a missing, an extra and another value are differences, each at its path", async () => {
+  assert.deepEqual(await differing({ json: { a: { b: 1 } } }, { json: { a: {} } }), ["body.a.b"]);
+  assert.deepEqual(await differing({ json: {} }, { json: { a: null } }), ["body.a"]);
+  assert.deepEqual(await differing({ json: { a: [1, 2] } }, { json: { a: [1] } }), ["body.a.length"]);
+  assert.deepEqual(await differing({ json: { a: [1] } }, { json: { a: { 0: 1 } } }), ["body.a"]);
+  assert.deepEqual(await differing({ json: null }, { json: {} }), ["body"]);
+  assert.deepEqual(await differing({ status: 401 }, { status: 403 }), ["status"]);
+  assert.deepEqual(
+    await differing({ headers: { "cache-control": "no-store" } }, {}),
+    ["header cache-control"],
+  );
+});
+
+test("cookies keep their order, their attributes in order, and a signature that verifies", async () => {
+  const one = `a=${sign(id("x"))}; Max-Age=604800; Path=/; HttpOnly; SameSite=Lax`;
+  const twin = `a=${sign(id("y"))}; Max-Age=604800; Path=/; HttpOnly; SameSite=Lax`;
+  const jar = (...setCookies) => ({ setCookies });
+  assert.deepEqual(await differing(jar(one), jar(twin)), []);
+  assert.deepEqual(await differing(jar(one), jar(`a=${sign(id("y"), "another secret")}; Max-Age=604800; Path=/; HttpOnly; SameSite=Lax`)).then((paths) => paths.length), 1);
+  assert.deepEqual(await differing(jar(one), jar(twin.replace("; HttpOnly", ""))), ["set-cookie.a.attributes.length"]);
+  assert.deepEqual(
+    await differing(jar(one), jar(twin.replace("Path=/; HttpOnly", "HttpOnly; Path=/"))).then((paths) => paths.length > 0),
+    true,
+  );
+  assert.deepEqual(await differing(jar(one, "b=; Path=/"), jar("b=; Path=/", twin)), ["set-cookie"]);
+});
+
+test("TOTP codes are those of RFC 6238", () => {
+  // RFC 6238 appendix B, SHA-1, the last six of eight digits; the secret is "12345678901234567890".
+  const uri = "otpauth://totp/x?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+  assert.equal(fromBase32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").toString(), "12345678901234567890");
+  assert.equal(totp(uri, 59_000), "287082");
+  assert.equal(totp(uri, 1_111_111_109_000), "081804");
+  assert.equal(totp(uri, 20_000_000_000_000), "353130");
+});

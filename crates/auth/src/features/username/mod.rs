@@ -1,0 +1,97 @@
+#![doc = include_str!("README.md")]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portcullis_core::config::{Config, ConfigError, Settings, read};
+use portcullis_core::error::{Code, Error};
+use portcullis_core::feature::Feature;
+use portcullis_core::http::Routes;
+use portcullis_core::seams::{Seams, UserWrite, WriteUser};
+use portcullis_core::store::{Column, Db, Row, Schema};
+use serde_json::Value as Json;
+
+pub mod errors;
+mod options;
+mod routes;
+mod service;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+mod wire;
+
+pub use options::{ColumnNames, FieldNames, Moment, Normalization, Options, TableNames, ValidationOrder};
+
+/// The room. The list makes it from a configuration; with options of Rust (closures instead of
+/// webhooks) it is a `.feature(Username::new(options))`.
+#[derive(Debug, Clone)]
+pub struct Username(Arc<Options>);
+
+/// Makes the room.
+///
+/// # Errors
+/// An option that does not exist or has the wrong type.
+pub fn make(options: Json, _: &Settings) -> Result<Arc<dyn Feature>, ConfigError> {
+    Ok(Arc::new(Username::new(read("plugins.username", options)?)))
+}
+
+impl Username {
+    /// The room with these options.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(options))
+    }
+}
+
+impl Feature for Username {
+    fn id(&self) -> &'static str {
+        "username"
+    }
+
+    fn lends(&self) -> Vec<(&'static str, Column)> {
+        let username = Column::text(service::USERNAME.key).unique().sortable();
+        let mut lent = vec![("user", username)];
+        if self.0.has_display_username() {
+            lent.push(("user", Column::text(service::DISPLAY_USERNAME.key)));
+        }
+        lent
+    }
+
+    fn rename(&self, schema: &mut Schema) {
+        let names = &self.0.schema.user;
+        if let Some(table) = &names.model_name {
+            schema.set_table_name("user", table.as_str());
+        }
+        let columns = [
+            (service::USERNAME.key, &names.fields.username),
+            (service::DISPLAY_USERNAME.key, &names.fields.display_username),
+        ];
+        for (key, name) in columns {
+            if let Some(name) = name {
+                schema.set_column_name("user", key, name.as_str());
+            }
+        }
+    }
+
+    fn routes(&self) -> Routes {
+        routes::routes(&self.0)
+    }
+
+    fn check(&self, _: &Config) -> Result<(), ConfigError> {
+        self.0.check()
+    }
+
+    fn attach(self: Arc<Self>, seams: &mut Seams) {
+        seams.write_user.push(self);
+    }
+}
+
+#[async_trait]
+impl WriteUser for Username {
+    async fn amend(&self, db: &mut Db<'_>, write: &mut UserWrite<'_>) -> Result<(), Error> {
+        service::amend(&self.0, db, write).await
+    }
+
+    async fn taken(&self, db: &mut Db<'_>, fields: &Row) -> Result<Option<Code>, Error> {
+        service::taken(db, fields).await
+    }
+}
