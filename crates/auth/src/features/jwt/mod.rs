@@ -22,7 +22,8 @@ mod routes;
 mod service;
 mod span;
 mod store;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 pub use options::{

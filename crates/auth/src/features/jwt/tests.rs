@@ -754,6 +754,17 @@ fn an_option_that_cannot_stand_is_named() {
     }
 }
 
+#[tokio::test]
+async fn a_path_that_another_route_has_is_refused_at_start() {
+    let settings = json!({
+        "secret": SECRET, "database": "sqlite::memory:",
+        "plugins": { "jwt": { "jwks": { "jwksPath": "/get-session" } } },
+    });
+    let settings: Settings = read("", settings).unwrap();
+    let refused = crate::Auth::builder().settings(settings).build().await.unwrap_err().to_string();
+    assert!(refused.contains("`session` and `jwt` both have the route GET /get-session"), "{refused}");
+}
+
 #[test]
 fn options_that_do_not_fit_the_rest_are_refused() {
     let config = |settings: Json| {
