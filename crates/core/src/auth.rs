@@ -464,8 +464,9 @@ impl Auth {
         self.0.routes.docs()
     }
 
-    /// The routes, relative to the base path: `Router::new().nest("/api/auth", auth.router())`.
-    pub fn router(&self) -> Router {
+    /// The routes, relative to the base path: `Router::new().nest("/api/auth", auth.router())`. They
+    /// have their state, so they fit into an app with any.
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         self.0.routes.clone().into_router(self.clone())
     }
 

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodFilter;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -50,7 +50,6 @@ struct Route {
     /// Form bodies are read and the login-CSRF check applies (sign-in and sign-up by e-mail).
     form: bool,
     csrf: bool,
-    no_body: bool,
 }
 
 /// The routes of one room, in order.
@@ -103,7 +102,7 @@ impl Routes {
             fields: B::FIELDS,
             body_optional: B::OPTIONAL,
         };
-        self.0.push(Route { doc, handler: boxed, form: false, csrf: false, no_body: false });
+        self.0.push(Route { doc, handler: boxed, form: false, csrf: false });
         self
     }
 
@@ -141,15 +140,6 @@ impl Routes {
         self
     }
 
-    /// The last route never looks at a body.
-    #[must_use]
-    pub fn no_body(mut self) -> Self {
-        if let Some(route) = self.0.last_mut() {
-            route.no_body = true;
-        }
-        self
-    }
-
     /// Names the room that all of these belong to.
     pub(crate) fn of(mut self, room: &'static str) -> Self {
         for route in &mut self.0 {
@@ -168,18 +158,31 @@ impl Routes {
     }
 
     /// The axum router, relative to the base path.
-    pub(crate) fn into_router(self, auth: Auth) -> Router {
-        let mut router = Router::new();
+    pub(crate) fn into_router<S: Clone + Send + Sync + 'static>(self, auth: Auth) -> Router<S> {
+        // One handler for all methods of a path: axum's own choice by method would answer HEAD from GET
+        // and add an `Allow` header to what is not there.
+        let mut paths: Vec<(String, Vec<Route>)> = Vec::new();
         for route in self.0 {
-            let filter = if route.doc.method == Method::GET { MethodFilter::GET } else { MethodFilter::POST };
-            let path = route.doc.path.clone();
-            let handle = move |State(auth): State<Auth>, params: RawPathParams, http: HttpRequest| {
-                let route = route.clone();
-                async move { serve(route, auth, &params, http).await }
-            };
-            router = router.route(&path, axum::routing::on(filter, handle));
+            match paths.iter_mut().find(|(path, _)| *path == route.doc.path) {
+                Some((_, routes)) => routes.push(route),
+                None => paths.push((route.doc.path.clone(), vec![route])),
+            }
         }
-        router.method_not_allowed_fallback(not_found).fallback(not_found).with_state(auth)
+        let mut router = Router::new();
+        for (path, routes) in paths {
+            let routes: Arc<[Route]> = routes.into();
+            let handle = move |State(auth): State<Auth>, params: RawPathParams, http: HttpRequest| {
+                let routes = Arc::clone(&routes);
+                async move {
+                    match routes.iter().find(|route| route.doc.method == *http.method()) {
+                        Some(route) => serve(route, auth, &params, http).await,
+                        None => not_found().await,
+                    }
+                }
+            };
+            router = router.route(&path, axum::routing::any(handle));
+        }
+        router.fallback(not_found).with_state(auth)
     }
 }
 
@@ -188,12 +191,8 @@ pub async fn not_found() -> Response {
     StatusCode::NOT_FOUND.into_response()
 }
 
-async fn serve(route: Route, auth: Auth, params: &RawPathParams, http: HttpRequest) -> Response {
-    // axum answers HEAD from GET; Better Auth has no HEAD.
-    if http.method() != route.doc.method {
-        return not_found().await;
-    }
-    match handle(&route, auth, params, http).await {
+async fn serve(route: &Route, auth: Auth, params: &RawPathParams, http: HttpRequest) -> Response {
+    match handle(route, auth, params, http).await {
         Ok(answer) => answer.into_response(),
         Err(error) => error.into_response(),
     }
@@ -214,7 +213,7 @@ async fn handle(
         return Ok(answer);
     }
     request.params = params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    if !route.no_body && parts.method != Method::GET {
+    if parts.method != Method::GET {
         request.body = read_body(&parts.headers, body, config.max_body_bytes, route.form).await?;
     }
     request.check_mutation()?;
@@ -255,7 +254,9 @@ async fn read_body(
     // As better-call's Node adapter: without a content type, or with a length of zero, there is no body.
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(None) };
     let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    if length == Some("0") || length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+    let announced = length.is_some() || headers.contains_key(TRANSFER_ENCODING);
+    // HTTP/2 and requests made in memory announce nothing and have a body all the same.
+    if length == Some("0") || !announced && body.is_end_stream() {
         return Ok(None);
     }
     let written = String::from_utf8_lossy(content_type.as_bytes()).into_owned();

@@ -10,7 +10,8 @@ use portcullis_core::http::{Answer, Call, Fields, FromFields, Routes};
 use portcullis_core::identity::{Account, to_json};
 use serde_json::{Value as Json, json};
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// The room.

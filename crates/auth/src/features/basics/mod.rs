@@ -9,7 +9,8 @@ use portcullis_core::feature::Feature;
 use portcullis_core::http::{Answer, Call, Routes};
 use serde_json::{Value as Json, json};
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// The room.

@@ -12,7 +12,8 @@ use portcullis_core::seams::{ReadSession, Seams, SessionSent};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// `plugins.bearer`.

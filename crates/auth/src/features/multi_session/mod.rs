@@ -16,7 +16,8 @@ use serde_json::Value as Json;
 pub mod errors;
 mod routes;
 mod service;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// Sessions of one device, when no option says otherwise.

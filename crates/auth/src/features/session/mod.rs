@@ -8,7 +8,8 @@ use portcullis_core::http::Routes;
 use serde_json::Value as Json;
 
 mod routes;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// The room.

@@ -13,7 +13,8 @@ use portcullis_core::seams::UserWrite;
 use portcullis_core::store::Kind;
 use serde_json::{Map, Value as Json, json};
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 /// The room.
@@ -42,6 +43,7 @@ impl Feature for Users {
 struct Changes(Map<String, Json>);
 
 impl FromFields for Changes {
+    const SHAPE: &'static str = "record";
     const FIELDS: &'static [(&'static str, &'static str)] = &[("name", "string?"), ("image", "string?")];
     fn from_fields(fields: &mut Fields) -> Self {
         Self(fields.rest(&[]))

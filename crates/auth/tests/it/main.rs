@@ -1,0 +1,14 @@
+//! The library as its users see it: embedded in apps of their own. One binary, so that it links once.
+
+#[expect(dead_code, reason = "an example's main is not called here")]
+#[path = "../../examples/embed_axum.rs"]
+mod embed_axum;
+#[expect(dead_code, reason = "an example's main is not called here")]
+#[path = "../../examples/embed_tower.rs"]
+mod embed_tower;
+#[expect(dead_code, reason = "an example's main is not called here")]
+#[path = "../../examples/own_room.rs"]
+mod own_room;
+
+#[cfg(test)]
+mod embedded;
