@@ -103,9 +103,18 @@ impl Error {
         self
     }
 
+    /// The constraint's name, when it is the database's word that a value which must be unique is taken.
+    pub fn unique_constraint(&self) -> Option<&str> {
+        let Self::Broken(source) = self else { return None };
+        match source.downcast_ref()? {
+            StoreError::Unique { constraint } => Some(constraint),
+            _ => None,
+        }
+    }
+
     /// Is it the database's word that a value which must be unique is taken?
     pub fn is_unique(&self) -> bool {
-        matches!(self, Self::Broken(source) if source.downcast_ref::<StoreError>().is_some_and(StoreError::is_unique))
+        self.unique_constraint().is_some()
     }
 
     /// The refusal's code, when it is one.

@@ -39,10 +39,16 @@ pub trait WriteUser: Send + Sync {
     /// Looks at the client's fields and may amend or refuse them.
     async fn amend(&self, db: &mut Db<'_>, write: &mut UserWrite<'_>) -> Result<(), Error>;
 
-    /// The write of these fields met a unique constraint: the refusal, if it is a column that the room
-    /// lent. Two clients may both have passed [`WriteUser::amend`] for one value; only the constraint
-    /// knows who was first, and only the room knows what the other is told.
-    async fn taken(&self, _db: &mut Db<'_>, _fields: &Row) -> Result<Option<Code>, Error> {
+    /// The write of these fields met a unique constraint: the refusal, if it is that of a column which
+    /// the room lent. `column` is its key, where the constraint's name tells. Two clients may both have
+    /// passed [`WriteUser::amend`] for one value; only the constraint knows who was first, and only the
+    /// room knows what the other is told.
+    async fn taken(
+        &self,
+        _db: &mut Db<'_>,
+        _fields: &Row,
+        _column: Option<&str>,
+    ) -> Result<Option<Code>, Error> {
         Ok(None)
     }
 }

@@ -80,11 +80,10 @@ impl User {
     /// What a failed write of these fields is to the client: a value that somebody else took between
     /// the look and the write is refused in the words of the room that lent the column.
     pub async fn write_failed(auth: &Auth, db: &mut Db<'_>, fields: &Row, error: Error) -> Error {
-        if !error.is_unique() {
-            return error;
-        }
+        let Some(constraint) = error.unique_constraint() else { return error };
+        let column = auth.table(Self::KEY).unique_column(constraint).map(|column| &*column.key);
         for seam in &auth.seams().write_user {
-            match seam.taken(db, fields).await {
+            match seam.taken(db, fields, column).await {
                 Ok(None) => {}
                 Ok(Some(code)) => return code.into(),
                 Err(broken) => return broken,

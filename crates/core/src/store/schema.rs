@@ -306,6 +306,24 @@ impl Table {
         self
     }
 
+    /// The unique column that a constraint of this name is on, where the name tells: `user.email` on
+    /// SQLite; table, column and an ending where migrations name constraints.
+    pub fn unique_column(&self, constraint: &str) -> Option<&Column> {
+        let name = constraint.rsplit('.').next().unwrap_or_default();
+        let name = ["_key", "_uidx", "_unique", "_idx"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        let of_column = |column: &&Column| {
+            column.unique
+                && name
+                    .strip_suffix(column.name.as_str())
+                    .is_some_and(|table| table.is_empty() || table.ends_with('_'))
+        };
+        // `user_name` ends with `name`: the longer one is meant.
+        self.columns.iter().filter(of_column).max_by_key(|column| column.name.len())
+    }
+
     /// A column by key.
     pub fn column(&self, key: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.key == key)

@@ -320,3 +320,31 @@ DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND C
 SELECT `id`, `email`, `count` FROM `user` WHERE `email` LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ? FOR UPDATE [Text("%50!%!!%"), Int(1)]
 "#);
 }
+
+#[test]
+fn the_name_of_a_constraint_tells_its_column() {
+    let columns = vec![
+        Column::id(),
+        Column::text("name"),
+        Column::text("email").unique(),
+        Column::text("username").unique().named("user_name"),
+        Column::text("nick").unique(),
+    ];
+    let table = Table::new("user", columns);
+    let key = |constraint: &str| table.unique_column(constraint).map(|column| column.key.to_string());
+    for name in [
+        "user.user_name",
+        "user_name",
+        "user_user_name_key",
+        "user_user_name_uidx",
+        "user.user_user_name_uidx",
+    ] {
+        assert_eq!(key(name).as_deref(), Some("username"), "{name}");
+    }
+    assert_eq!(key("user_email_unique").as_deref(), Some("email"));
+    for name in
+        ["", "user_name_of_dog", "nickname", "user.name", "mynick", "PRIMARY", "unknown", "email_0123abcd"]
+    {
+        assert_eq!(key(name), None, "{name}");
+    }
+}

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use http::Method;
 use portcullis_core::crypto::{HashKind, Passwords, PoolOptions, Random};
 use portcullis_core::identity::{Account, Session, User};
-use portcullis_core::store::{Query, Row};
+use portcullis_core::store::{Dialect, Filter, Query, Row};
+use portcullis_core::testing::databases::fresh_database;
 use portcullis_core::testing::{Actor, Reply, TestApp, Told};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -125,7 +126,7 @@ async fn an_unknown_address_and_a_wrong_password_are_not_told_apart_and_cost_a_h
 async fn a_user_without_a_password_is_not_told_apart_either() {
     let app = start(json!({})).await;
     app.user("ada").await;
-    app.auth.db().delete(Account::KEY, &portcullis_core::store::Filter::All).await.unwrap();
+    app.auth.db().delete(Account::KEY, &Filter::All).await.unwrap();
     sign_in(&app.actor(), "ada", PASSWORD).await.refused(401, "INVALID_EMAIL_OR_PASSWORD");
 }
 
@@ -134,7 +135,7 @@ async fn only_the_account_that_carries_the_users_own_id_counts() {
     let app = start(json!({})).await;
     app.user("ada").await;
     let other = Row::new().with(Account::ACCOUNT_ID.key, "somebody-else");
-    app.auth.db().update(Account::KEY, &portcullis_core::store::Filter::All, other).await.unwrap();
+    app.auth.db().update(Account::KEY, &Filter::All, other).await.unwrap();
     sign_in(&app.actor(), "ada", PASSWORD).await.refused(401, "INVALID_EMAIL_OR_PASSWORD");
 }
 
@@ -271,7 +272,7 @@ async fn hashes_of_other_kinds_are_verified_and_replaced_at_sign_in() {
         let old = elsewhere.hash(PASSWORD).await.unwrap();
         assert!(old.starts_with(prefix) && !old.contains("m=19456"), "{old}");
         let row = Row::new().with(Account::PASSWORD.key, old.as_str());
-        app.auth.db().update(Account::KEY, &portcullis_core::store::Filter::All, row).await.unwrap();
+        app.auth.db().update(Account::KEY, &Filter::All, row).await.unwrap();
         sign_in(&app.actor(), "ada", "wrong password").await.refused(401, "INVALID_EMAIL_OR_PASSWORD");
         assert_eq!(stored_hash(&app).await, old);
         sign_in(&app.actor(), "ada", PASSWORD).await.expect(200);
@@ -288,7 +289,7 @@ async fn a_hash_that_nobody_can_read_is_a_wrong_password() {
     app.user("ada").await;
     for hash in ["", "plain", "$argon2id$v=19$m=4294967295,t=1,p=1$AAAA$AAAA", "a:b", "$2b$31$x"] {
         let row = Row::new().with(Account::PASSWORD.key, hash);
-        app.auth.db().update(Account::KEY, &portcullis_core::store::Filter::All, row).await.unwrap();
+        app.auth.db().update(Account::KEY, &Filter::All, row).await.unwrap();
         for password in [PASSWORD, hash] {
             let reply = sign_in(&app.actor(), "ada", password).await;
             reply.refused(401, "INVALID_EMAIL_OR_PASSWORD");
@@ -313,6 +314,52 @@ async fn of_fifty_sign_ups_at_once_for_one_address_one_succeeds() {
     assert_eq!(outcomes, BTreeMap::from([((200, String::new()), 1), (taken, 49)]));
     for table in [User::KEY, Account::KEY, Session::KEY] {
         assert_eq!(count(&app, table).await, 1, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn the_constraint_decides_on_every_database() {
+    for dialect in [Dialect::Postgres, Dialect::MySql] {
+        let Some(url) = fresh_database(dialect).await else { continue };
+        let app = start(json!({ "database": { "url": url, "maxConnections": 8 } })).await;
+        let mut racers = JoinSet::new();
+        for _ in 0..50 {
+            let actor = app.actor();
+            racers.spawn(async move { actor.post("/sign-up/email", person("ada")).await });
+        }
+        let replies = racers.join_all().await;
+        let (won, lost): (Vec<_>, Vec<_>) =
+            replies.into_iter().partition(|reply| reply.status.as_u16() == 200);
+        assert_eq!(won.len(), 1, "{dialect}");
+        lost.iter().for_each(|reply| reply.refused(422, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL"));
+        for table in [User::KEY, Account::KEY, Session::KEY] {
+            assert_eq!(count(&app, table).await, 1, "{dialect} {table}");
+        }
+        app.auth.store().close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pool_of_one_connection_is_enough() {
+    for dialect in [Dialect::Postgres, Dialect::MySql] {
+        let Some(url) = fresh_database(dialect).await else { continue };
+        let settings = json!({
+            "database": { "url": url, "maxConnections": 1 },
+            "plugins": { "username": {}, "multiSession": {}, "bearer": {} },
+        });
+        let app = start(settings).await;
+        let ada = app.user("ada").await;
+        sign_in(&ada, "ada", PASSWORD).await.expect(200);
+        let body = json!({ "currentPassword": PASSWORD, "newPassword": "another horse", "revokeOtherSessions": true });
+        ada.post("/change-password", body).await.expect(200);
+        ada.post("/update-user", json!({ "username": "ada" })).await.expect(200);
+        assert_eq!(
+            ada.get("/multi-session/list-device-sessions").await.expect(200)[0]["user"]["username"],
+            "ada"
+        );
+        ada.post_empty("/sign-out").await.expect(200);
+        assert_eq!(count(&app, Session::KEY).await, 0, "{dialect}");
+        app.auth.store().close().await;
     }
 }
 

@@ -92,7 +92,12 @@ impl WriteUser for Username {
         service::amend(&self.0, db, write).await
     }
 
-    async fn taken(&self, db: &mut Db<'_>, fields: &Row) -> Result<Option<Code>, Error> {
-        service::taken(db, fields).await
+    async fn taken(
+        &self,
+        db: &mut Db<'_>,
+        fields: &Row,
+        column: Option<&str>,
+    ) -> Result<Option<Code>, Error> {
+        service::taken(db, fields, column).await
     }
 }

@@ -47,8 +47,7 @@ async fn complaint_about_new(options: &Options, http: &Outbound, name: &str) -> 
     complaint(options, http, name).await
 }
 
-/// The user whom the database finds under a normalised name. A collation of the database may call
-/// two names equal that are not.
+/// The user whom the database finds under a normalised name.
 async fn find(db: &mut Db<'_>, normal: &str) -> Result<Option<User>, Error> {
     Ok(db.find(User::KEY, &USERNAME.is(normal)).await?.map(User::from_row).transpose()?)
 }
@@ -112,9 +111,18 @@ pub(super) async fn amend(
 }
 
 /// A write met a unique constraint: was it the user name's?
-pub(super) async fn taken(db: &mut Db<'_>, fields: &Row) -> Result<Option<Code>, Error> {
+pub(super) async fn taken(
+    db: &mut Db<'_>,
+    fields: &Row,
+    column: Option<&str>,
+) -> Result<Option<Code>, Error> {
     let Some(name) = fields.text(USERNAME.key) else { return Ok(None) };
-    Ok(find(db, name).await?.map(|_| errors::USERNAME_IS_ALREADY_TAKEN))
+    let taken = match column {
+        Some(column) => column == USERNAME.key,
+        // A constraint that somebody named as they liked.
+        None => find(db, name).await?.is_some(),
+    };
+    Ok(taken.then_some(errors::USERNAME_IS_ALREADY_TAKEN))
 }
 
 /// Is the name free?
@@ -147,8 +155,7 @@ pub(super) async fn sign_in(options: &Options, request: &Request, body: SignIn) 
         return Err(code.at(StatusCode::UNPROCESSABLE_ENTITY).into());
     }
     password::check_length(auth, &body.password)?;
-    let found = find(&mut auth.db(), &normal).await?;
-    let user = found.filter(|user| user.extra.text(USERNAME.key) == Some(&normal));
+    let user = find(&mut auth.db(), &normal).await?;
     let Some(user) = password::prove(auth, &normal, user, &body.password).await? else {
         return Err(errors::INVALID_USERNAME_OR_PASSWORD.into());
     };

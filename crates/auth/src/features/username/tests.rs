@@ -6,7 +6,8 @@ use portcullis_core::config::read;
 use portcullis_core::error::Error;
 use portcullis_core::hooks::Callback;
 use portcullis_core::identity::User;
-use portcullis_core::store::Query;
+use portcullis_core::store::{Dialect, Filter, Query};
+use portcullis_core::testing::databases::fresh_database;
 use portcullis_core::testing::{Actor, Reply, TestApp, Told};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -166,6 +167,48 @@ async fn of_fifty_sign_ups_at_once_for_one_name_one_gets_it() {
     let taken = (400, "USERNAME_IS_ALREADY_TAKEN".to_owned());
     assert_eq!(outcomes, BTreeMap::from([((200, String::new()), 1), (taken, 49)]));
     assert_eq!(app.auth.db().list(User::KEY, &Query::all()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_constraint_decides_on_every_database() {
+    for dialect in [Dialect::Postgres, Dialect::MySql] {
+        let Some(url) = fresh_database(dialect).await else { continue };
+        let settings =
+            json!({ "plugins": { "username": {} }, "database": { "url": url, "maxConnections": 8 } });
+        let app = TestApp::start(LIST, settings).await;
+        let mut racers = JoinSet::new();
+        for n in 0..50 {
+            let actor = app.actor();
+            racers.spawn(async move {
+                let body = person(&format!("racer{n}"), json!({ "username": "Ada" }));
+                actor.post("/sign-up/email", body).await
+            });
+        }
+        let replies = racers.join_all().await;
+        let (won, lost): (Vec<_>, Vec<_>) =
+            replies.into_iter().partition(|reply| reply.status.as_u16() == 200);
+        assert_eq!(won.len(), 1, "{dialect}");
+        lost.iter().for_each(|reply| reply.refused(400, "USERNAME_IS_ALREADY_TAKEN"));
+        assert_eq!(app.auth.db().count(User::KEY, &Filter::All).await.unwrap(), 1, "{dialect}");
+        sign_in(&app.actor(), "ADA", PASSWORD).await.expect(200);
+        app.auth.store().close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_the_collation_calls_equal_is_taken_but_signs_nobody_in() {
+    // MariaDB's default collation knows neither case nor accents.
+    let Some(url) = fresh_database(Dialect::MySql).await else { return };
+    let settings = json!({
+        "plugins": { "username": { "usernameNormalization": false } },
+        "database": { "url": url },
+    });
+    let app = TestApp::start(LIST, settings).await;
+    sign_up(&app, "ada", json!({ "username": "Ada" })).await.1.expect(200);
+    sign_in(&app.actor(), "ADA", PASSWORD).await.refused(401, "INVALID_USERNAME_OR_PASSWORD");
+    sign_in(&app.actor(), "Ada", PASSWORD).await.expect(200);
+    sign_up(&app, "eve", json!({ "username": "ADA" })).await.1.refused(400, "USERNAME_IS_ALREADY_TAKEN");
+    app.auth.store().close().await;
 }
 
 #[tokio::test]
