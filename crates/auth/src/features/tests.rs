@@ -126,7 +126,10 @@ fn plausible(kind: &str) -> Json {
         "boolean" => json!(true),
         "number" => json!(1),
         "email" => json!("somebody@example.com"),
-        _ => json!("something"),
+        kind => match kind.split_once('|') {
+            Some((first, _)) => json!(first),
+            None => json!("something"),
+        },
     }
 }
 

@@ -104,7 +104,7 @@ fn is_required(kind: &str) -> bool {
     !kind.ends_with('?')
 }
 
-/// `string`, `boolean?`, `string[]`, … as a schema; a kind that JSON has no word for may be anything.
+/// `string`, `boolean?`, `string[]`, `totp|otp`, … as a schema; a kind that JSON has no word for may be anything.
 fn schema(kind: &str) -> Json {
     let kind = kind.trim_end_matches('?');
     if let Some(item) = kind.strip_suffix("[]") {
@@ -113,6 +113,9 @@ fn schema(kind: &str) -> Json {
     match kind {
         "string" | "number" | "integer" | "boolean" | "object" | "array" => json!({ "type": kind }),
         "email" => json!({ "type": "string", "format": "email" }),
+        several if several.contains('|') => {
+            json!({ "type": "string", "enum": several.split('|').collect::<Vec<_>>() })
+        }
         _ => json!({}),
     }
 }

@@ -195,7 +195,7 @@ pub(super) struct Either(pub Result<Answerer, Error>);
 
 #[async_trait]
 impl Access for Either {
-    const NAME: &'static str = "session or two_factor cookie";
+    const NAME: &'static str = "two_factor cookie or session";
 
     async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error> {
         // From the store: verifying can replace the session, which a revoked one must not achieve.

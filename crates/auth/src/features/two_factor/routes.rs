@@ -15,31 +15,49 @@ use super::wire::{Enable, Password, SendOtp, Verify, VerifyBackupCode};
 use super::{backup_codes, otp, totp};
 
 pub(super) fn routes(options: &Arc<Options>) -> Routes {
-    let mut routes = Routes::new();
-    if options.allow_passwordless {
-        routes = add(routes, options, "/two-factor/enable", enable::<false>);
-        routes = add(routes, options, "/two-factor/disable", disable::<false>);
-    } else {
-        routes = add(routes, options, "/two-factor/enable", enable::<true>);
-        routes = add(routes, options, "/two-factor/disable", disable::<true>);
-    }
-    if options.totp_passwordless() {
-        routes = add(routes, options, "/two-factor/get-totp-uri", get_totp_uri::<false>);
-    } else {
-        routes = add(routes, options, "/two-factor/get-totp-uri", get_totp_uri::<true>);
-    }
-    routes = add(routes, options, "/two-factor/verify-totp", verify_totp);
-    routes = add(routes, options, "/two-factor/send-otp", send_otp);
-    routes = add(routes, options, "/two-factor/verify-otp", verify_otp);
-    routes = add(routes, options, "/two-factor/verify-backup-code", verify_backup_code);
-    if options.backup_passwordless() {
-        add(routes, options, "/two-factor/generate-backup-codes", generate_backup_codes::<false>)
-    } else {
-        add(routes, options, "/two-factor/generate-backup-codes", generate_backup_codes::<true>)
+    let routes = Routes::new();
+    let routes = match options.allow_passwordless {
+        true => switches::<false>(routes, options),
+        false => switches::<true>(routes, options),
+    };
+    let routes = match options.totp_passwordless() {
+        true => authenticator::<false>(routes, options),
+        false => authenticator::<true>(routes, options),
+    };
+    let send_otp = with(options, send_otp);
+    let verify_otp = with(options, verify_otp);
+    let routes = routes.post("/two-factor/send-otp", send_otp).post("/two-factor/verify-otp", verify_otp);
+    match options.backup_passwordless() {
+        true => paper::<false>(routes, options),
+        false => paper::<true>(routes, options),
     }
 }
 
-fn add<B, S, F, Fut>(routes: Routes, options: &Arc<Options>, path: &str, handler: F) -> Routes
+fn switches<const PASSWORD: bool>(routes: Routes, options: &Arc<Options>) -> Routes {
+    let enable = with(options, enable::<PASSWORD>);
+    let disable = with(options, disable::<PASSWORD>);
+    routes.post("/two-factor/enable", enable).post("/two-factor/disable", disable)
+}
+
+fn authenticator<const PASSWORD: bool>(routes: Routes, options: &Arc<Options>) -> Routes {
+    let get_totp_uri = with(options, get_totp_uri::<PASSWORD>);
+    let verify_totp = with(options, verify_totp);
+    routes.post("/two-factor/get-totp-uri", get_totp_uri).post("/two-factor/verify-totp", verify_totp)
+}
+
+fn paper<const PASSWORD: bool>(routes: Routes, options: &Arc<Options>) -> Routes {
+    let verify_backup_code = with(options, verify_backup_code);
+    let generate_backup_codes = with(options, generate_backup_codes::<PASSWORD>);
+    routes
+        .post("/two-factor/verify-backup-code", verify_backup_code)
+        .post("/two-factor/generate-backup-codes", generate_backup_codes)
+}
+
+/// Gives a handler the options.
+fn with<B, S, F, Fut>(
+    options: &Arc<Options>,
+    handler: F,
+) -> impl Fn(Call<B, S>) -> Fut + Send + Sync + use<B, S, F, Fut>
 where
     B: FromFields + 'static,
     S: Access + 'static,
@@ -47,9 +65,10 @@ where
     Fut: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
     let options = Arc::clone(options);
-    routes.post(path, move |call: Call<B, S>| handler(Arc::clone(&options), call))
+    move |call| handler(Arc::clone(&options), call)
 }
 
+/// Begins the setup of a second factor, for the password.
 async fn enable<const PASSWORD: bool>(
     options: Arc<Options>,
     call: Call<Enable<PASSWORD>, Sensitive>,
@@ -65,6 +84,7 @@ async fn enable<const PASSWORD: bool>(
     })
 }
 
+/// Ends the second factor, for the password.
 async fn disable<const PASSWORD: bool>(
     options: Arc<Options>,
     call: Call<Password<PASSWORD>, Sensitive>,
@@ -74,6 +94,7 @@ async fn disable<const PASSWORD: bool>(
     Ok(Answer::value(json!({ "status": true })).with_cookies(cookies))
 }
 
+/// Shows the link for the authenticator again, for the password.
 async fn get_totp_uri<const PASSWORD: bool>(
     options: Arc<Options>,
     call: Call<Password<PASSWORD>, Sensitive>,
@@ -82,21 +103,25 @@ async fn get_totp_uri<const PASSWORD: bool>(
     Ok(Answer::value(json!({ "totpURI": uri })))
 }
 
+/// Judges the code of an authenticator: finishes the setup or the sign-in.
 async fn verify_totp(options: Arc<Options>, call: Call<Verify, Either>) -> Result<Answer, Error> {
     totp::check_available(&options)?;
     totp::verify(&call.request, &options, call.session.0?, &call.body).await
 }
 
+/// Sends a code.
 async fn send_otp(options: Arc<Options>, call: Call<SendOtp, Either>) -> Result<Answer, Error> {
     otp::sender(&options)?;
     otp::send(&call.request, &options, &call.session.0?).await?;
     Ok(Answer::value(json!({ "status": true })))
 }
 
+/// Judges a code that was sent: switches the second factor on or finishes the sign-in.
 async fn verify_otp(options: Arc<Options>, call: Call<Verify, Either>) -> Result<Answer, Error> {
     otp::verify(&call.request, &options, call.session.0?, &call.body).await
 }
 
+/// Judges a backup code and uses it up.
 async fn verify_backup_code(
     options: Arc<Options>,
     call: Call<VerifyBackupCode, Either>,
@@ -104,6 +129,7 @@ async fn verify_backup_code(
     backup_codes::verify(&call.request, &options, call.session.0?, &call.body).await
 }
 
+/// Replaces all backup codes, for the password.
 async fn generate_backup_codes<const PASSWORD: bool>(
     options: Arc<Options>,
     call: Call<Password<PASSWORD>, Sensitive>,

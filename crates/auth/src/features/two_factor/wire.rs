@@ -27,9 +27,9 @@ pub(super) struct Enable<const PASSWORD: bool> {
 
 impl<const PASSWORD: bool> FromFields for Enable<PASSWORD> {
     const FIELDS: Described = if PASSWORD {
-        &[("password", "string"), ("method", "string?"), ("issuer", "string?")]
+        &[("password", "string"), ("method", "totp|otp?"), ("issuer", "string?")]
     } else {
-        &[("password", "string?"), ("method", "string?"), ("issuer", "string?")]
+        &[("password", "string?"), ("method", "totp|otp?"), ("issuer", "string?")]
     };
     fn from_fields(fields: &mut Fields) -> Self {
         Self {
