@@ -276,11 +276,13 @@ impl AuthBuilder {
         one_of_each(&routes.docs())?;
 
         let id_kind = id_kind(&config)?;
-        let store = connect(&config, schema, id_kind, self.clock.clone()).await?;
         // Where sessions were to live in a secondary storage that this version lacks, they live in the
         // database, whose tables are then not there yet (under the test contract; refused otherwise).
         let instead = config.settings.secondary_storage.is_some();
-        if self.migrate.or(config.settings.migrate).unwrap_or(true) || config.stateless || instead {
+        let forbidden = config.settings.migrate == Some(false) && !config.stateless && !instead;
+        let migrate = self.migrate.unwrap_or(!forbidden);
+        let store = connect(&config, schema, id_kind, self.clock.clone(), forbidden).await?;
+        if migrate {
             let plan = store.migrate().await?;
             report(&plan);
         }
@@ -355,6 +357,7 @@ async fn connect(
     schema: Schema,
     id_kind: IdKind,
     clock: Clock,
+    adopt_names: bool,
 ) -> Result<Store, StoreError> {
     let database = config.settings.database.as_ref();
     let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
@@ -366,6 +369,7 @@ async fn connect(
         id_kind,
         pooler: database.and_then(|d| d.pooler),
         acquire_timeout: Duration::from_secs(5),
+        adopt_names,
     };
     Store::connect_with_clock(options, clock).await
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::ddl::Writer;
 use super::introspect::{self, Existing, same};
 use super::link::Link;
-use super::schema::{Column, IdKind, Kind, Table};
+use super::schema::{Column, IdKind, Kind, Schema, Table};
 use super::value::{Row, Value};
 use super::{Dialect, Store, StoreError};
 
@@ -26,6 +26,45 @@ pub(super) fn issuer_of(account: &Row) -> Value {
         Some(provider) => provider.into(),
         None => Value::Null,
     }
+}
+
+/// Finds missing tables under other names; see [`super::ConnectOptions::adopt_names`].
+pub(super) async fn adopt_names(
+    link: &mut Link,
+    dialect: Dialect,
+    schema: &mut Schema,
+) -> Result<(), StoreError> {
+    let existing = introspect::tables(link).await?;
+    let wanted: Vec<(String, String, Vec<String>)> = schema
+        .tables()
+        .map(|table| {
+            let columns = table.columns.iter().map(|column| column.name.clone()).collect();
+            (table.key.to_string(), table.name.clone(), columns)
+        })
+        .collect();
+    for (key, name, columns) in &wanted {
+        if existing.iter().any(|table| same(dialect, &table.name, name)) {
+            continue;
+        }
+        let alike: Vec<&Existing> = existing
+            .iter()
+            .filter(|table| !wanted.iter().any(|(_, other, _)| same(dialect, other, &table.name)))
+            .filter(|table| table.columns.len() == columns.len())
+            .filter(|table| columns.iter().all(|column| table.column(dialect, column).is_some()))
+            .collect();
+        match alike.as_slice() {
+            [only] => {
+                tracing::warn!(
+                    "there is no table `{name}`; `{}` has exactly its columns and is used for it. \
+                     Write its name into the configuration to say so",
+                    only.name
+                );
+                schema.set_table_name(key, only.name.clone());
+            }
+            _ => tracing::warn!("there is no table `{name}`; run `portcullis migrate`"),
+        }
+    }
+    Ok(())
 }
 
 /// What a migration would do.
@@ -47,7 +86,7 @@ impl Plan {
     pub(super) fn of_an_empty_database(
         dialect: Dialect,
         ids: IdKind,
-        schema: &super::Schema,
+        schema: &Schema,
     ) -> Result<Self, StoreError> {
         Work::new(Writer { dialect, ids, schema }).finish(schema.tables().collect())
     }

@@ -77,6 +77,9 @@ pub struct ConnectOptions {
     pub pooler: Option<bool>,
     /// How long a verb waits for a connection before it is [`StoreError::Unavailable`].
     pub acquire_timeout: Duration,
+    /// The tables may not be made here (`migrate: false`), so one that is missing is looked for under
+    /// another name: the single foreign table that has exactly its columns is taken for it.
+    pub adopt_names: bool,
 }
 
 impl ConnectOptions {
@@ -89,6 +92,7 @@ impl ConnectOptions {
             id_kind: IdKind::Text,
             pooler: None,
             acquire_timeout: Duration::from_secs(5),
+            adopt_names: false,
         }
     }
 }
@@ -153,9 +157,13 @@ impl Store {
                 ));
             }
         };
+        let mut schema = options.schema;
+        if options.adopt_names {
+            migrate::adopt_names(&mut pool.link(false).await?, dialect, &mut schema).await?;
+        }
         let store = Self(Arc::new(Inner {
             pool,
-            schema: options.schema,
+            schema,
             compiler: Compiler::new(dialect, options.id_kind),
             clock,
             issuer: AtomicBool::new(false),

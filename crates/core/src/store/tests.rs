@@ -116,6 +116,38 @@ async fn postgres_behind_pgbouncer_keeps_every_promise() {
     .unwrap();
 }
 
+#[tokio::test]
+async fn a_missing_table_is_found_under_another_name_when_none_may_be_made() {
+    let files = Files::new();
+    let url = files.url();
+    let things = |name: &str| {
+        let mut table = Table::new("thing", vec![Column::id(), Column::text("text")]);
+        table.name = name.to_owned();
+        Schema::new(vec![table])
+    };
+    let connect = async |schema: Schema| {
+        let options = ConnectOptions { adopt_names: true, ..ConnectOptions::new(url.clone(), schema) };
+        Store::connect(options).await.unwrap()
+    };
+    let name_of = |store: &Store| store.schema().get("thing").unwrap().name.clone();
+
+    let made = Store::connect(ConnectOptions::new(url.clone(), things("custom_thing"))).await.unwrap();
+    made.migrate().await.unwrap();
+    let row = Row::from([("id", Value::from("a")), ("text", Value::from("b"))]);
+    made.db().insert("thing", row).await.unwrap();
+
+    let adopted = connect(things("thing")).await;
+    assert_eq!(name_of(&adopted), "custom_thing");
+    assert_eq!(adopted.db().count("thing", &Filter::All).await.unwrap(), 1);
+
+    // Of two that could be meant none is taken.
+    let second = Store::connect(ConnectOptions::new(url.clone(), things("other_thing"))).await.unwrap();
+    second.migrate().await.unwrap();
+    assert_eq!(name_of(&connect(things("thing")).await), "thing");
+    // One that is there is never looked for.
+    assert_eq!(name_of(&connect(things("other_thing")).await), "other_thing");
+}
+
 async fn memory() -> Store {
     let schema = Schema::new(vec![Table::new("thing", vec![Column::id(), Column::text("text")])]);
     let store = Store::connect(ConnectOptions::new("sqlite::memory:", schema)).await.unwrap();
