@@ -33,6 +33,21 @@ const groups = [
     ],
   },
   {
+    id: "nothing-before-second-factor",
+    reason: "better-auth makes a session, hands its token out in a header and a cookie, and ends it again; here none exists",
+    differs: ["header set-auth-token", "header access-control-expose-headers", "set-cookie"],
+    cases: [
+      "POST /sign-in/email: half a sign-in",
+      "POST /sign-in/email: half a sign-in that is not to be remembered",
+    ],
+  },
+  {
+    id: "live-token",
+    reason: "better-auth answers the token of the session that it has just replaced",
+    differs: ["body.token"],
+    cases: ["POST /two-factor/verify-totp: the first code"],
+  },
+  {
     id: "error-page",
     reason: "the page is ours, and says what it is written in",
     differs: ["header content-type"],

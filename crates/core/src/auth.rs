@@ -273,6 +273,8 @@ impl AuthBuilder {
             Arc::clone(feature).attach(&mut seams);
         }
 
+        one_of_each(&routes.docs())?;
+
         let id_kind = id_kind(&config)?;
         let store = connect(&config, schema, id_kind, self.clock.clone()).await?;
         // Where sessions were to live in a secondary storage that this version lacks, they live in the
@@ -307,6 +309,22 @@ impl AuthBuilder {
             no_table: Table::new("", Vec::new()),
         })))
     }
+}
+
+/// A path may be an operator's choice (`plugins.jwt.jwks.jwksPath`): two routes that are one are said
+/// here, where the router would only panic.
+fn one_of_each(routes: &[RouteDoc]) -> Result<(), ConfigError> {
+    for (at, route) in routes.iter().enumerate() {
+        let same = |other: &&RouteDoc| other.method == route.method && other.path == route.path;
+        if let Some(first) = routes.iter().take(at).find(same) {
+            let problem = format!(
+                "`{}` and `{}` both have the route {} {}",
+                first.room, route.room, route.method, route.path
+            );
+            return Err(ConfigError::new("plugins", problem));
+        }
+    }
+    Ok(())
 }
 
 fn report(plan: &Plan) {

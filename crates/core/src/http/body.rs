@@ -20,6 +20,8 @@ pub struct Fields {
 pub trait FromFields: Sized + Send {
     /// May the body be missing altogether?
     const OPTIONAL: bool = false;
+    /// What zod calls the whole: `object`, or `record` where any fields may come.
+    const SHAPE: &'static str = "object";
     /// Field names and kinds for the API document, e.g. `("email", "string")`, `("image", "string?")`.
     const FIELDS: &'static [(&'static str, &'static str)] = &[];
     /// Reads it.
@@ -56,7 +58,7 @@ pub fn read<T: FromFields>(place: &'static str, value: Option<&Json>) -> Result<
                 Map::new()
             } else {
                 let message =
-                    format!("[{place}] Invalid input: expected object, received {}", received(other));
+                    format!("[{place}] Invalid input: expected {}, received {}", T::SHAPE, received(other));
                 return Err(VALIDATION_ERROR.saying(message).into());
             }
         }

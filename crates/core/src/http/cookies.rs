@@ -127,6 +127,7 @@ impl CookieSpec {
             name: self.name.clone(),
             value: encode_uri_component(value),
             attributes: self.attributes.clone(),
+            late: false,
         }
     }
 
@@ -145,6 +146,8 @@ pub struct SetCookie {
     pub value: String,
     /// Attributes.
     pub attributes: Attributes,
+    /// Set by a seam: it stands behind the route's own, as what Better Auth's hooks add does.
+    pub late: bool,
 }
 
 impl SetCookie {
@@ -215,7 +218,12 @@ impl Cookies {
         let count = if room == 0 { usize::MAX } else { value.len().div_ceil(room) };
         let mut pieces: Vec<SetCookie> = Vec::new();
         if count <= 1 {
-            pieces.push(SetCookie { name: spec.name.clone(), value, attributes: spec.attributes.clone() });
+            pieces.push(SetCookie {
+                name: spec.name.clone(),
+                value,
+                attributes: spec.attributes.clone(),
+                late: false,
+            });
         } else if count <= MAX_CHUNKS {
             // The value is base64url (or a JWS/JWE) and therefore ASCII: bytes are characters.
             for (index, piece) in value.as_bytes().chunks(room).enumerate() {
@@ -223,6 +231,7 @@ impl Cookies {
                     name: format!("{}.{index}", spec.name),
                     value: String::from_utf8_lossy(piece).into_owned(),
                     attributes: spec.attributes.clone(),
+                    late: false,
                 });
             }
         } else {
@@ -255,9 +264,17 @@ impl Cookies {
         self.0.iter().rev().find(|c| c.name == name)
     }
 
-    /// All of them.
+    /// All of them, as they are sent: those of seams last.
     pub fn iter(&self) -> impl Iterator<Item = &SetCookie> {
-        self.0.iter()
+        let late = |late: bool| self.0.iter().filter(move |cookie| cookie.late == late);
+        late(false).chain(late(true))
+    }
+
+    /// The same, to be sent behind the route's own.
+    #[must_use]
+    pub fn late(mut self) -> Self {
+        self.0.iter_mut().for_each(|cookie| cookie.late = true);
+        self
     }
 }
 

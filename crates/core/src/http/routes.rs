@@ -50,7 +50,6 @@ struct Route {
     /// Form bodies are read and the login-CSRF check applies (sign-in and sign-up by e-mail).
     form: bool,
     csrf: bool,
-    no_body: bool,
 }
 
 /// The routes of one room, in order.
@@ -103,7 +102,7 @@ impl Routes {
             fields: B::FIELDS,
             body_optional: B::OPTIONAL,
         };
-        self.0.push(Route { doc, handler: boxed, form: false, csrf: false, no_body: false });
+        self.0.push(Route { doc, handler: boxed, form: false, csrf: false });
         self
     }
 
@@ -137,15 +136,6 @@ impl Routes {
         if let Some(route) = self.0.last_mut() {
             route.form = true;
             route.csrf = true;
-        }
-        self
-    }
-
-    /// The last route never looks at a body.
-    #[must_use]
-    pub fn no_body(mut self) -> Self {
-        if let Some(route) = self.0.last_mut() {
-            route.no_body = true;
         }
         self
     }
@@ -223,7 +213,7 @@ async fn handle(
         return Ok(answer);
     }
     request.params = params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    if !route.no_body && parts.method != Method::GET {
+    if parts.method != Method::GET {
         request.body = read_body(&parts.headers, body, config.max_body_bytes, route.form).await?;
     }
     request.check_mutation()?;

@@ -181,9 +181,11 @@ pub async fn hand_over(
         cookies.expire(&specs.dont_remember);
     }
     cache::write(request, db, current, remember, &mut cookies).await?;
+    let mut late = Cookies::new();
     for seam in &auth.seams().session_made {
-        seam.session_made(request, db, current, &mut cookies).await?;
+        seam.session_made(request, db, current, &mut late).await?;
     }
+    cookies.extend(late.late());
     Ok(cookies)
 }
 

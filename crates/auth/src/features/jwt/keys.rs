@@ -188,26 +188,31 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Every key, live or not; the first one is made when there is none.
+    /// The keys that sign or are within their grace; the first one is made when there was never any.
     pub async fn published(&self, asker: Asker<'_>, db: &mut Db<'_>) -> Result<Vec<Jwk>, Error> {
-        let keys = self.all(asker, db).await?;
-        if !keys.is_empty() {
+        if let Some(keys) = self.in_grace(asker, db).await? {
             return Ok(keys);
         }
         let _turn = self.making.acquire().await.map_err(Error::broken)?;
-        let keys = self.all(asker, db).await?;
-        if !keys.is_empty() {
+        if let Some(keys) = self.in_grace(asker, db).await? {
             return Ok(keys);
         }
         self.make(asker, db, self.rules.primary).await?;
-        self.all(asker, db).await
+        let made = self.in_grace(asker, db).await?;
+        made.ok_or_else(|| Error::broken("jwt: a key that was made is not there"))
     }
 
-    async fn all(&self, asker: Asker<'_>, db: &mut Db<'_>) -> Result<Vec<Jwk>, Error> {
-        match self.adapted(asker).await? {
-            Some(keys) => Ok(keys),
-            None => store::all(db).await,
+    /// `None` when there is no key at all.
+    async fn in_grace(&self, asker: Asker<'_>, db: &mut Db<'_>) -> Result<Option<Vec<Jwk>>, Error> {
+        let since = asker.now.plus_seconds(self.rules.grace.saturating_neg());
+        let Some(mut keys) = self.adapted(asker).await? else {
+            return store::since(db, since).await;
+        };
+        if keys.is_empty() {
+            return Ok(None);
         }
+        keys.retain(|key| key.expires_at.is_none_or(|at| at > since));
+        Ok(Some(keys))
     }
 
     /// A key as verifiers see it; `None` for a row that is not one, which is said once.
@@ -219,9 +224,7 @@ impl Keys {
             return None;
         };
         // RFC 7518 §6.2.2, §6.3.2, §6.4.1: whatever else went wrong, what is private is not shown.
-        for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
-            jwk.remove(member);
-        }
+        jwk.retain(|member, _| !["d", "p", "q", "dp", "dq", "qi", "oth", "k"].contains(&member.as_str()));
         let until = row.expires_at.map(|at| at.plus_seconds(self.rules.grace));
         Some(PublicKey { alg, jwk, until })
     }

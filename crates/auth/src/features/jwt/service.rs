@@ -24,9 +24,6 @@ pub(super) async fn jwks(keys: &Keys, asker: Asker<'_>, db: &mut Db<'_>) -> Resu
     let rules = &keys.rules;
     let mut published = Vec::new();
     for row in keys.published(asker, db).await? {
-        if row.expires_at.is_some_and(|at| at.plus_seconds(rules.grace) <= asker.now) {
-            continue;
-        }
         let Some(public) = keys.public(&row) else { continue };
         let mut jwk = Map::new();
         jwk.insert("alg".into(), public.alg.name().into());
@@ -87,11 +84,10 @@ pub(super) async fn sign(
     alg: Option<Algorithm>,
 ) -> Result<String, Error> {
     let options = &keys.rules.written.jwt;
-    for name in ["iat", "nbf", "exp", "iss", "aud"] {
-        if claims.get(name).is_some_and(Json::is_null) {
-            claims.remove(name);
-        }
-    }
+    // A default takes the place of `null`, and a date that is `null` is none.
+    claims.retain(|name, value| {
+        !(value.is_null() && ["iat", "nbf", "exp", "iss", "aud"].contains(&name.as_str()))
+    });
     for name in ["iat", "nbf", "exp"] {
         if let Some(value) = claims.get_mut(name) {
             *value = numeric_date(name, value, asker.now)?;

@@ -2,7 +2,7 @@
 
 use portcullis_core::clock::Timestamp;
 use portcullis_core::error::Error;
-use portcullis_core::store::{Db, Query};
+use portcullis_core::store::{Db, Filter, Query};
 use portcullis_core::table;
 use secrecy::SecretString;
 
@@ -29,10 +29,14 @@ table! {
 /// How many live keys are looked at: more are there only when somebody else writes the table.
 const LIVE_LIMIT: u64 = 100;
 
-/// Every key.
-pub(super) async fn all(db: &mut Db<'_>) -> Result<Vec<Jwk>, Error> {
-    let rows = db.list(Jwk::KEY, &Query::all()).await?;
-    rows.into_iter().map(|row| Ok(Jwk::from_row(row)?)).collect()
+/// The keys that had not expired at `since`; `None` when there is no key at all, expired or not.
+pub(super) async fn since(db: &mut Db<'_>, since: Timestamp) -> Result<Option<Vec<Jwk>>, Error> {
+    let filter = Jwk::EXPIRES_AT.is_null().or(Jwk::EXPIRES_AT.gt(since));
+    let rows = db.list(Jwk::KEY, &filter.into()).await?;
+    if rows.is_empty() && db.count(Jwk::KEY, &Filter::All).await? == 0 {
+        return Ok(None);
+    }
+    rows.into_iter().map(|row| Ok(Jwk::from_row(row)?)).collect::<Result<_, _>>().map(Some)
 }
 
 /// The keys that may sign, newest first; `alg` and whether rows without one count as it.

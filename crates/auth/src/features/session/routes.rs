@@ -13,7 +13,6 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/get-session", get_session)
         .post("/get-session", get_session)
-        .no_body()
         .post("/sign-out", sign_out)
         .get("/list-sessions", list_sessions)
         .post("/update-session", update_session)
@@ -101,6 +100,7 @@ async fn list_sessions(call: Call<(), Fresh>) -> Result<Answer, Error> {
 struct Changes(Map<String, Json>);
 
 impl FromFields for Changes {
+    const SHAPE: &'static str = "record";
     fn from_fields(fields: &mut Fields) -> Self {
         Self(fields.rest(&[]))
     }

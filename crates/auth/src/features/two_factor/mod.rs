@@ -18,7 +18,8 @@ mod otp;
 mod routes;
 mod service;
 mod store;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 mod totp;
 mod wire;

@@ -43,6 +43,7 @@ impl Feature for Users {
 struct Changes(Map<String, Json>);
 
 impl FromFields for Changes {
+    const SHAPE: &'static str = "record";
     const FIELDS: &'static [(&'static str, &'static str)] = &[("name", "string?"), ("image", "string?")];
     fn from_fields(fields: &mut Fields) -> Self {
         Self(fields.rest(&[]))
