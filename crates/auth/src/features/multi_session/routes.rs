@@ -23,17 +23,20 @@ impl FromFields for Which {
     }
 }
 
+/// Lists the sessions of the device, one for each user.
 async fn list_device_sessions(call: Call) -> Result<Answer, Error> {
     let auth = call.auth();
     let sessions = service::list(&call.request, &mut auth.db()).await?;
     Answer::json(sessions.iter().map(|current| current.view(auth)).collect::<Vec<_>>())
 }
 
+/// Makes one of the device's sessions the one that counts.
 async fn set_active(call: Call<Which>) -> Result<Answer, Error> {
     let (current, cookies) = service::set_active(&call.request, &call.body.0).await?;
     Ok(Answer::value(Json::Object(current.view(call.auth()))).with_cookies(cookies))
 }
 
+/// Ends one of the device's sessions; if it was the one that counts, another takes its place.
 async fn revoke(call: Call<Which, SignedIn>) -> Result<Answer, Error> {
     let cookies = service::revoke(&call.request, &call.session, &call.body.0).await?;
     Ok(Answer::value(json!({ "status": true })).with_cookies(cookies))

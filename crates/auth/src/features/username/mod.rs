@@ -58,19 +58,7 @@ impl Feature for Username {
     }
 
     fn rename(&self, schema: &mut Schema) {
-        let names = &self.0.schema.user;
-        if let Some(table) = &names.model_name {
-            schema.set_table_name("user", table.as_str());
-        }
-        let columns = [
-            (service::USERNAME.key, &names.fields.username),
-            (service::DISPLAY_USERNAME.key, &names.fields.display_username),
-        ];
-        for (key, name) in columns {
-            if let Some(name) = name {
-                schema.set_column_name("user", key, name.as_str());
-            }
-        }
+        self.0.schema.user.apply(schema);
     }
 
     fn routes(&self) -> Routes {

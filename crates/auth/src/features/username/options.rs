@@ -5,6 +5,7 @@ use portcullis_core::error::Error;
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::truthy;
 use portcullis_core::outbound::Outbound;
+use portcullis_core::store::Schema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -106,6 +107,21 @@ pub struct ColumnNames {
     pub username: Option<String>,
     /// Name of the column `displayUsername`.
     pub display_username: Option<String>,
+}
+
+impl FieldNames {
+    pub(super) fn apply(&self, schema: &mut Schema) {
+        if let Some(table) = &self.model_name {
+            schema.set_table_name("user", table.as_str());
+        }
+        let columns =
+            [("username", &self.fields.username), ("displayUsername", &self.fields.display_username)];
+        for (key, name) in columns {
+            if let Some(name) = name {
+                schema.set_column_name("user", key, name.as_str());
+            }
+        }
+    }
 }
 
 impl Options {

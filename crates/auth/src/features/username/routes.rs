@@ -12,12 +12,15 @@ use super::service;
 use super::wire::{IsAvailable, SignIn};
 
 pub(super) fn routes(options: &Arc<Options>) -> Routes {
-    let (signing_in, asking) = (Arc::clone(options), Arc::clone(options));
+    let (own, other) = (Arc::clone(options), Arc::clone(options));
+    let sign_in_username = move |call| sign_in_username(Arc::clone(&own), call);
+    let is_username_available = move |call| is_username_available(Arc::clone(&other), call);
     Routes::new()
-        .post("/sign-in/username", move |call| sign_in_username(Arc::clone(&signing_in), call))
-        .post("/is-username-available", move |call| is_username_available(Arc::clone(&asking), call))
+        .post("/sign-in/username", sign_in_username)
+        .post("/is-username-available", is_username_available)
 }
 
+/// Signs in with a user name and a password.
 async fn sign_in_username(options: Arc<Options>, call: Call<SignIn>) -> Result<Answer, Error> {
     let auth = call.auth().clone();
     let callback_url = call.body.callback_url.clone();
@@ -31,6 +34,7 @@ async fn sign_in_username(options: Arc<Options>, call: Call<SignIn>) -> Result<A
     }
 }
 
+/// Says whether a name is free.
 async fn is_username_available(options: Arc<Options>, call: Call<IsAvailable>) -> Result<Answer, Error> {
     let available = service::is_available(&options, call.auth(), &call.body.username).await?;
     Ok(Answer::value(json!({ "available": available })))
