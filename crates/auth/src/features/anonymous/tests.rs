@@ -479,10 +479,11 @@ async fn while_a_second_factor_is_outstanding_nothing_happens() {
     let half = sign_in(&guest, "ada").await.expect(200);
     assert_eq!(half["twoFactorRedirect"], true);
     assert!(exists(&app, &id).await && told.all().is_empty());
-    // The challenge takes the session cookie from the client, so that the factor is shown by nobody
-    // who has an anonymous session.
+    // The challenge takes the anonymous session from the browser, so nobody is left to be linked.
+    assert!(guest.cookie("better-auth.session_token").is_none());
     let code = json!({ "code": enabled["backupCodes"][0] });
     guest.post("/two-factor/verify-backup-code", code).await.expect(200);
+    assert!(exists(&app, &id).await && told.all().is_empty());
     assert_eq!(email(&guest).await, "ada@example.com");
 }
 
