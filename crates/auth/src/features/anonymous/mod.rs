@@ -16,7 +16,8 @@ pub mod errors;
 mod options;
 mod routes;
 mod service;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 pub use options::{ColumnNames, FieldNames, Options, TableNames};
