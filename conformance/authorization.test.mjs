@@ -73,7 +73,7 @@ describe("docs/authorization.md", () => {
         session: { additionalFields: { theme: { type: "string", required: false } } },
         account: { accountLinking: { allowUnlinkingAll: true } },
         plugins: {
-          username: {}, jwt: {}, bearer: {}, multiSession: {},
+          anonymous: {}, username: {}, jwt: {}, bearer: {}, multiSession: {},
           twoFactor: { otpOptions: { sendOTP: { webhook: hook.url } } },
         },
       }),

@@ -3,6 +3,8 @@
 use portcullis_core::auth::Room;
 
 pub mod account;
+#[cfg(feature = "anonymous")]
+pub mod anonymous;
 pub mod basics;
 #[cfg(feature = "bearer")]
 pub mod bearer;
@@ -38,4 +40,7 @@ pub const LIST: &[Room] = &[
     Room { plugin: Some("multiSession"), make: multi_session::make },
     #[cfg(feature = "jwt")]
     Room { plugin: Some("jwt"), make: jwt::make },
+    // After the others: a refusal of its webhook takes along the cookies that they have set.
+    #[cfg(feature = "anonymous")]
+    Room { plugin: Some("anonymous"), make: anonymous::make },
 ];

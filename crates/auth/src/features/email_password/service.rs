@@ -99,8 +99,10 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
         remember: body.remember_me != Some(false),
         fields: Row::new(),
     };
-    let signed_in = auth.sign_in(&mut tx.db(), proven).await?;
+    // The user is there before anybody hears of the session: rooms may tell a webhook of the operator's,
+    // which would neither see an open transaction's user nor be able to write beside it.
     tx.commit().await?;
+    let signed_in = auth.sign_in(&mut auth.db(), proven).await?;
     mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
     Ok(match signed_in {
         SignedIn::Session(current, cookies) => SignedUp::WithSession(current, cookies),
