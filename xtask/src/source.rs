@@ -203,7 +203,10 @@ pub fn routes(source: &str) -> Vec<Route> {
     let code = code(source);
     let mut found = Vec::new();
     let handler = |text: &str| -> String {
-        let end = text.find([')', ',']).unwrap_or(text.len());
+        // `move |call| get_jwks(…)`: what the closure calls.
+        let closure = text.trim_start().strip_prefix("move |").and_then(|rest| rest.split_once('|'));
+        let text = closure.map_or(text, |(_, body)| body);
+        let end = text.find(['(', ')', ',']).unwrap_or(text.len());
         let path = text.get(..end).unwrap_or_default().trim();
         path.rsplit("::").next().map(identifier).unwrap_or_default().to_owned()
     };

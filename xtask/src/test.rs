@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Debian packages, each with files of which one shows that it is there. Absolute paths may have one
 /// `*` for a version; anything else is looked up in PATH.
-const PACKAGES: [(&str, &[&str]); 7] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     ("postgresql", &["/usr/lib/postgresql/*/bin/initdb", "initdb"]),
     ("mariadb-server", &["mariadbd", "/usr/sbin/mariadbd"]),
     ("nodejs", &["node"]),
@@ -16,7 +16,9 @@ const PACKAGES: [(&str, &[&str]); 7] = [
     // better-sqlite3 is compiled where it has no prebuilt binary.
     ("g++", &["c++", "g++"]),
     ("make", &["make"]),
-    ("chromium", &["chromium", "chromium-browser", "google-chrome"]),
+    ("pgbouncer", &["pgbouncer", "/usr/sbin/pgbouncer"]),
+    // The certificate of the PostgreSQL that is reached over TLS.
+    ("openssl", &["openssl"]),
 ];
 
 /// Flags without which the tests of the crates are not complete.

@@ -140,6 +140,15 @@ impl Routes {
         self
     }
 
+    /// The last route stands at another path, where an option says so.
+    #[must_use]
+    pub fn at(mut self, path: &str) -> Self {
+        if let Some(route) = self.0.last_mut() {
+            path.clone_into(&mut route.doc.path);
+        }
+        self
+    }
+
     /// Names the room that all of these belong to.
     pub(crate) fn of(mut self, room: &'static str) -> Self {
         for route in &mut self.0 {

@@ -2,23 +2,17 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use http::{HeaderName, HeaderValue, header};
-use portcullis_core::auth::Auth;
-use portcullis_core::clock::Timestamp;
 use portcullis_core::config::{Config, ConfigError, Settings, read};
-use portcullis_core::crypto::Algorithm;
-use portcullis_core::error::Error;
 use portcullis_core::feature::Feature;
-use portcullis_core::http::{Request, Routes};
-use portcullis_core::identity::{CacheSigner, SessionUser};
-use portcullis_core::seams::{Seams, ViewSession};
-use portcullis_core::store::{Db, Schema, Table};
-use serde_json::{Map, Value as Json};
+use portcullis_core::http::Routes;
+use portcullis_core::seams::Seams;
+use portcullis_core::store::{Schema, Table};
+use serde_json::Value as Json;
 
 mod keys;
 mod options;
 mod routes;
+mod seams;
 mod service;
 mod span;
 mod store;
@@ -31,7 +25,7 @@ pub use options::{
 };
 pub use store::Jwk;
 
-use keys::{Asker, Keys};
+use keys::Keys;
 
 /// The room. Cheap to clone: an application that signs or verifies tokens itself keeps one.
 #[derive(Debug, Clone)]
@@ -62,34 +56,6 @@ impl Jwt {
     /// An option that cannot stand.
     pub fn of(options: Options) -> Result<Self, ConfigError> {
         Ok(Self { keys: Arc::new(Keys::new(options::Rules::read(options)?)) })
-    }
-
-    /// Signs claims of the application's own (Better Auth's server-only `signJWT`); `exp`, `iss` and
-    /// `aud` have the configured defaults. An algorithm has to be among `jwks.keyPairConfigs`.
-    ///
-    /// # Errors
-    /// A database or webhook that does not answer, an algorithm that is not configured.
-    pub async fn sign_jwt(
-        &self,
-        auth: &Auth,
-        claims: Map<String, Json>,
-        alg: Option<Algorithm>,
-    ) -> Result<String, Error> {
-        service::sign(&self.keys, Asker::app(auth), &mut auth.db(), claims, alg).await
-    }
-
-    /// The claims of a token that is good here and now (Better Auth's server-only `verifyJWT`); `None`
-    /// for any other. `issuer` in place of the configured one.
-    ///
-    /// # Errors
-    /// A database or webhook that does not answer.
-    pub async fn verify_jwt(
-        &self,
-        auth: &Auth,
-        token: &str,
-        issuer: Option<&str>,
-    ) -> Result<Option<Map<String, Json>>, Error> {
-        service::verify(&self.keys, Asker::app(auth), &mut auth.db(), token, issuer).await
     }
 }
 
@@ -128,52 +94,5 @@ impl Feature for Jwt {
 
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
         self.keys.rules.fit(config)
-    }
-}
-
-#[async_trait]
-impl ViewSession for Jwt {
-    /// `set-auth-jwt`. A key or webhook that fails leaves the header out: the session itself is good.
-    /// What a webhook of the operator's refuses is refused.
-    async fn view(
-        &self,
-        request: &Request,
-        current: &SessionUser,
-        _: &mut Map<String, Json>,
-    ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-        let token = service::token_for(&self.keys, request, &mut request.auth.db(), current).await;
-        match token.and_then(|token| HeaderValue::from_str(&token).map_err(Error::broken)) {
-            Ok(token) => Ok(vec![
-                (HeaderName::from_static("set-auth-jwt"), token),
-                (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("set-auth-jwt")),
-            ]),
-            Err(Error::Broken(source)) => {
-                tracing::error!(error = %source, "jwt: /get-session goes without set-auth-jwt");
-                Ok(Vec::new())
-            }
-            Err(refused) => Err(refused),
-        }
-    }
-}
-
-#[async_trait]
-impl CacheSigner for Jwt {
-    async fn sign(
-        &self,
-        request: &Request,
-        db: &mut Db<'_>,
-        payload: Map<String, Json>,
-        max_age: i64,
-    ) -> Result<String, Error> {
-        service::sign_cache(&self.keys, Asker::of(request), db, payload, max_age).await
-    }
-
-    async fn verify(
-        &self,
-        request: &Request,
-        db: &mut Db<'_>,
-        token: &str,
-    ) -> Result<Option<(Map<String, Json>, Timestamp)>, Error> {
-        service::verify_cache(&self.keys, Asker::of(request), db, token).await
     }
 }

@@ -14,10 +14,12 @@ use super::service;
 pub(super) fn routes(keys: &Arc<Keys>) -> Routes {
     let (published, signing) = (Arc::clone(keys), Arc::clone(keys));
     Routes::new()
-        .get(&keys.rules.jwks_path, move |call| get_jwks(Arc::clone(&published), call))
+        .get("/jwks", move |call| get_jwks(Arc::clone(&published), call))
+        .at(&keys.rules.jwks_path)
         .get("/token", move |call| get_token(Arc::clone(&signing), call))
 }
 
+/// The public keys, for those who verify tokens.
 async fn get_jwks(keys: Arc<Keys>, call: Call<(), Anyone>) -> Result<Answer, Error> {
     if keys.rules.written.jwks.remote_url.is_some() {
         return Err(Code::bare(StatusCode::NOT_FOUND).into());
@@ -26,6 +28,7 @@ async fn get_jwks(keys: Arc<Keys>, call: Call<(), Anyone>) -> Result<Answer, Err
     Ok(Answer::value(service::jwks(&keys, Asker::of(&call.request), &mut db).await?))
 }
 
+/// A token for the caller.
 async fn get_token(keys: Arc<Keys>, call: Call<(), SignedIn>) -> Result<Answer, Error> {
     let mut db = call.auth().db();
     let token = service::token_for(&keys, &call.request, &mut db, &call.session).await?;
