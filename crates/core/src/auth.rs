@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -34,6 +35,8 @@ struct Parts {
     routes: Routes,
     id_kind: IdKind,
     no_table: Table,
+    /// When expired verifications were last thrown away, in milliseconds.
+    swept: AtomicI64,
 }
 
 impl fmt::Debug for Auth {
@@ -308,6 +311,7 @@ impl AuthBuilder {
             seams,
             routes,
             id_kind,
+            swept: AtomicI64::new(i64::MIN),
             no_table: Table::new("", Vec::new()),
         })))
     }
@@ -433,6 +437,18 @@ impl Auth {
     /// A table of the schema; one without columns when there is none of that key.
     pub fn table(&self, key: &str) -> &Table {
         self.0.store.schema().get(key).unwrap_or(&self.0.no_table)
+    }
+
+    /// Is it time to throw expired verifications away? Says so to one caller a minute
+    /// (better-auth 1.7.24), and never with `verification.disableCleanup`.
+    pub(crate) fn is_sweep_due(&self) -> bool {
+        if self.0.config.settings.verification.disable_cleanup {
+            return false;
+        }
+        let now = self.0.clock.now().millis();
+        let last = self.0.swept.load(Ordering::Relaxed);
+        now.saturating_sub(last) >= 60_000
+            && self.0.swept.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Gives a new row an id, unless it has one or the database makes it.

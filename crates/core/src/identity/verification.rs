@@ -26,6 +26,14 @@ table! {
 }
 
 impl Verification {
+    /// Throws away what nobody can use any more, now and then: most are never asked for again.
+    async fn sweep(auth: &Auth, db: &mut Db<'_>) -> Result<(), Error> {
+        if auth.is_sweep_due() {
+            db.delete(Self::KEY, &Self::EXPIRES_AT.lt(auth.clock().now())).await?;
+        }
+        Ok(())
+    }
+
     /// Stores a value under an identifier.
     pub async fn create(
         auth: &Auth,
@@ -34,6 +42,7 @@ impl Verification {
         value: &str,
         expires_at: Timestamp,
     ) -> Result<Self, Error> {
+        Self::sweep(auth, db).await?;
         let now = auth.clock().now();
         let row = Row::new()
             .with(Self::IDENTIFIER.key, identifier)
@@ -82,5 +91,65 @@ impl Verification {
         let same = Self::ID.is(self.id.as_str()).and(Self::VALUE.is(self.value.as_str()));
         let changes = Row::new().with(Self::VALUE.key, value).with(Self::UPDATED_AT.key, auth.clock().now());
         Ok(db.update(Self::KEY, &same, changes).await? == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Filter;
+    use crate::testing::TestApp;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn of_fifty_who_want_a_value_one_gets_it() {
+        let app = TestApp::start(&[], json!({})).await;
+        let until = app.auth.clock().now().plus_seconds(60);
+        Verification::create(&app.auth, &mut app.auth.db(), "once", "v", until).await.unwrap();
+        let tries = (0..50).map(|_| {
+            let auth = app.auth.clone();
+            tokio::spawn(async move { Verification::consume(&auth, &mut auth.db(), "once").await.unwrap() })
+        });
+        let mut winners = 0;
+        for one in tries.collect::<Vec<_>>() {
+            winners += usize::from(one.await.unwrap().is_some());
+        }
+        assert_eq!(winners, 1);
+    }
+
+    #[tokio::test]
+    async fn an_expired_value_is_absent_and_used_up_all_the_same() {
+        let app = TestApp::start(&[], json!({})).await;
+        let mut db = app.auth.db();
+        let until = app.auth.clock().now().plus_seconds(60);
+        Verification::create(&app.auth, &mut db, "late", "v", until).await.unwrap();
+        app.advance(61);
+        assert!(Verification::find(&app.auth, &mut db, "late").await.unwrap().is_none());
+        assert!(Verification::consume(&app.auth, &mut db, "late").await.unwrap().is_none());
+        assert_eq!(db.count(Verification::KEY, &Filter::All).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn expired_values_are_swept_once_a_minute_unless_the_operator_keeps_them() {
+        for (keep, left) in [(false, 1), (true, 3)] {
+            let app = TestApp::start(&[], json!({ "verification": { "disableCleanup": keep } })).await;
+            let mut db = app.auth.db();
+            for (identifier, wait) in [("a", 0), ("b", 30), ("c", 60)] {
+                app.advance(wait);
+                let until = app.auth.clock().now().plus_seconds(10);
+                Verification::create(&app.auth, &mut db, identifier, "v", until).await.unwrap();
+            }
+            assert_eq!(db.count(Verification::KEY, &Filter::All).await.unwrap(), left, "keep {keep}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_who_swap_a_value_one_does() {
+        let app = TestApp::start(&[], json!({})).await;
+        let mut db = app.auth.db();
+        let until = app.auth.clock().now().plus_seconds(60);
+        let row = Verification::create(&app.auth, &mut db, "count", "0", until).await.unwrap();
+        assert!(row.swap_value(&app.auth, &mut db, "1").await.unwrap());
+        assert!(!row.swap_value(&app.auth, &mut db, "2").await.unwrap());
     }
 }
