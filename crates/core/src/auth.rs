@@ -9,7 +9,7 @@ use axum::Router;
 use serde_json::Value as Json;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Environment, Settings};
+use crate::config::{Config, ConfigError, Environment, Settings, nearest};
 use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
 use crate::feature::Feature;
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
@@ -223,13 +223,8 @@ impl AuthBuilder {
             }
             let key = format!("plugins.{name}");
             if !UPSTREAM_PLUGINS.contains(&name.as_str()) {
-                let known = self.rooms.iter().filter_map(|room| room.plugin);
-                let distance =
-                    |known: &&str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
-                let hint = known.min_by_key(distance).map(|known| format!("; did you mean `{known}`?"));
-                return Err(
-                    ConfigError::new(key, format!("unknown plugin{}", hint.unwrap_or_default())).into()
-                );
+                let hint = nearest(name, self.rooms.iter().filter_map(|room| room.plugin));
+                return Err(ConfigError::new(key, format!("unknown plugin{hint}")).into());
             }
             let error = ConfigError::new(
                 key,
@@ -277,6 +272,16 @@ impl AuthBuilder {
         }
 
         one_of_each(&routes.docs())?;
+        let paths: Vec<String> = routes.docs().into_iter().map(|route| route.path).collect();
+        for disabled in &config.settings.disabled_paths {
+            if !paths.contains(disabled) && config.environment != Environment::Test {
+                let hint = nearest(disabled, paths.iter().map(String::as_str));
+                let problem = format!(
+                    "`{disabled}` is no route of this build{hint} What is not there needs no disabling"
+                );
+                return Err(ConfigError::new("disabledPaths", problem).into());
+            }
+        }
 
         let id_kind = id_kind(&config)?;
         // Where sessions were to live in a secondary storage that this version lacks, they live in the
@@ -463,19 +468,21 @@ impl Auth {
         }
     }
 
-    /// An id that nobody can foresee but that is always the same for the same text: a place in a table.
+    /// An id that nobody can foresee but that is always the same for the same text: a place in a table
+    /// that one row can take.
     pub fn id_drawn_by(&self, text: &str) -> String {
         let mac = hmac_sha256(
             self.0.config.secrets.current().expose().as_bytes(),
             format!("place:{text}").as_bytes(),
         );
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(mac).for_each(|(to, from)| *to = from);
         match self.0.id_kind {
-            IdKind::Uuid => {
-                let mut bytes = [0; 16];
-                bytes.iter_mut().zip(mac).for_each(|(to, from)| *to = from);
-                uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
-            }
-            IdKind::Text | IdKind::Serial => base64url(&mac),
+            IdKind::Uuid => uuid::Builder::from_random_bytes(bytes).into_uuid().to_string(),
+            // 32 letters and digits, as other ids; MySQL's column has room for 36.
+            IdKind::Text => base64url(&mac).replace('-', "x").replace('_', "y").chars().take(32).collect(),
+            // Below zero, where the database's own counter never comes.
+            IdKind::Serial => (-1 - i64::try_from(u128::from_be_bytes(bytes) >> 97).unwrap_or(0)).to_string(),
         }
     }
 

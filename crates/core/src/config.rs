@@ -6,6 +6,8 @@
 //! An unknown key is an error that names it and the nearest known one: a setting that is accepted and
 //! then ignored is worse than one that is refused.
 
+mod sanity;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,6 +18,8 @@ use url::Url;
 
 use crate::crypto::{HashKind, Secret, Secrets};
 use crate::hooks::Callback;
+
+pub use sanity::nearest;
 
 /// A setting that cannot stand, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,15 +64,13 @@ pub fn read<T: DeserializeOwned>(section: &str, value: Json) -> Result<T, Config
         match unknown_field(&message) {
             Some((field, known)) => {
                 // serde_path_to_error's path already ends with the unknown key.
-                let nearest = known
-                    .iter()
-                    .map(|name| {
-                        (strsim::damerau_levenshtein(&name.to_lowercase(), &field.to_lowercase()), name)
-                    })
-                    .min()
-                    .map(|(_, name)| format!("; did you mean `{name}`?"))
-                    .unwrap_or_default();
-                ConfigError::new(key, format!("unknown option{nearest}"))
+                ConfigError::new(
+                    key,
+                    format!("unknown option{}", nearest(&field, known.iter().map(String::as_str))),
+                )
+            }
+            None if message.contains("expected a sequence") => {
+                ConfigError::new(key, format!("{message}; write a list, e.g. [\"a\", \"b\"]"))
             }
             None => ConfigError::new(key, message),
         }
@@ -77,7 +79,7 @@ pub fn read<T: DeserializeOwned>(section: &str, value: Json) -> Result<T, Config
 
 /// serde says "unknown field `a`, expected one of `b`, `c`": the names, in that order.
 pub fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
-    let rest = message.strip_prefix("unknown field `")?;
+    let (_, rest) = message.split_once("unknown field `")?;
     let (field, rest) = rest.split_once('`')?;
     let known = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     Some((field.to_owned(), known))
@@ -430,6 +432,14 @@ pub struct CookieCacheSettings {
     pub refresh_cache: Option<Json>,
     /// Cookies of another version are not accepted.
     pub version: Option<Json>,
+}
+
+/// `session.cookieCache.refreshCache`, when it is a table.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefreshCacheSettings {
+    /// Renew the cookie when fewer seconds than this remain. Default a fifth of `maxAge`.
+    pub update_age: Option<i64>,
 }
 
 /// `account`.
@@ -801,12 +811,17 @@ impl Config {
             BaseUrl::Dynamic { protocol, .. } => protocol.as_deref(),
             _ => None,
         };
-        let secrets = secrets(&settings, environment, https || protocol == Some("https"))?;
+        let fallback = match &base_url {
+            BaseUrl::Dynamic { fallback: Some(url), .. } => url.scheme() == "https",
+            _ => false,
+        };
+        let secrets = secrets(&settings, environment, https || fallback || protocol == Some("https"))?;
         let secure_cookies = settings.advanced.use_secure_cookies.unwrap_or(match (&base_url, protocol) {
             (_, Some(protocol)) => protocol == "https",
             (BaseUrl::Fixed(_), _) => https,
             _ => environment == Environment::Production,
         });
+        sanity::check(&settings, environment, secure_cookies)?;
         let cookie_domain = cookie_domain(&settings, &base_url)?;
         // better-auth 1.7.6 create-context: origin checks are off under NODE_ENV=test unless asked for.
         let disable_origin = settings.advanced.disable_origin_check;
@@ -867,6 +882,14 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
     let fields = |fields: &AdditionalFields| {
         fields.0.iter().any(|(_, f)| f.transform.is_some() || f.validator.is_some() || f.on_update.is_some())
     };
+    let linking = account.account_linking.as_ref().is_some_and(|linking| {
+        linking.enabled.is_some()
+            || linking.disable_implicit_linking.is_some()
+            || linking.trusted_providers.is_some()
+            || linking.allow_different_emails.is_some()
+            || linking.update_user_info_on_link.is_some()
+            || linking.require_local_email_verified.is_some()
+    });
     let candidates: &[(&str, bool)] = &[
         ("socialProviders", settings.social_providers.is_some()),
         ("secondaryStorage", settings.secondary_storage.is_some()),
@@ -899,7 +922,14 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ("user.deleteUser", user.delete_user.is_some()),
         (
             "additionalFields.*.transform, validator, onUpdate",
-            fields(&user.additional_fields) || fields(&settings.session.additional_fields),
+            [
+                &user.additional_fields,
+                &settings.session.additional_fields,
+                &account.additional_fields,
+                &verification.additional_fields,
+            ]
+            .into_iter()
+            .any(fields),
         ),
         ("session.storeSessionInDatabase", settings.session.store_session_in_database.is_some()),
         ("session.preserveSessionInDatabase", settings.session.preserve_session_in_database.is_some()),
@@ -908,6 +938,7 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ("account.storeStateStrategy", account.store_state_strategy.is_some()),
         ("account.skipStateCookieCheck", account.skip_state_cookie_check.is_some()),
         ("account.storeAccountCookie", account.store_account_cookie.is_some()),
+        ("account.accountLinking (other than allowUnlinkingAll)", linking),
         ("verification.storeIdentifier", verification.store_identifier.is_some()),
         ("verification.storeInDatabase", verification.store_in_database.is_some()),
         ("advanced.skipTrailingSlashes", settings.advanced.skip_trailing_slashes.is_some()),
@@ -941,9 +972,7 @@ fn secrets(settings: &Settings, environment: Environment, https: bool) -> Result
         if value.is_empty() {
             return Err(ConfigError::new(key, format!("is empty; {how}")));
         }
-        let distinct = value.chars().collect::<std::collections::BTreeSet<_>>().len();
-        let weak = DEFAULT_SECRETS.contains(&value) || value.len() < 32 || distinct < 8;
-        if strict && weak {
+        if strict && is_weak(value) {
             return Err(ConfigError::new(
                 key,
                 format!(
@@ -964,6 +993,9 @@ fn secrets(settings: &Settings, environment: Environment, https: bool) -> Result
                 return Err(ConfigError::new(format!("secrets.{index}.version"), "stands there twice"));
             }
         }
+        if let Some(legacy) = &settings.secret {
+            check("secret", legacy)?;
+        }
         let versions = list.iter().map(|one| (one.version, Secret::new(one.value.clone()))).collect();
         return Secrets::versioned(versions, settings.secret.clone().map(Secret::new))
             .map_err(|e| ConfigError::new("secrets", e.to_string()));
@@ -978,6 +1010,25 @@ fn secrets(settings: &Settings, environment: Environment, https: bool) -> Result
             "is missing; make one with `portcullis secret` and put it there, or into BETTER_AUTH_SECRET",
         )),
     }
+}
+
+/// Could somebody guess it? Known ones, short ones, few letters, one text over and over, a row of the
+/// alphabet. A random secret of 32 characters is none of these.
+fn is_weak(secret: &str) -> bool {
+    let letters: Vec<char> = secret.chars().collect();
+    let distinct = letters.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let repeats = (1..=letters.len() / 2)
+        .any(|period| letters.iter().zip(letters.iter().skip(period)).all(|(a, b)| a == b));
+    let next = letters
+        .iter()
+        .zip(letters.iter().skip(1))
+        .filter(|(a, b)| (**b as u32).abs_diff(**a as u32) == 1)
+        .count();
+    DEFAULT_SECRETS.contains(&secret)
+        || letters.len() < 32
+        || distinct < 10
+        || repeats
+        || next > letters.len() / 2
 }
 
 fn cookie_domain(settings: &Settings, base_url: &BaseUrl) -> Result<Option<String>, ConfigError> {
@@ -1032,14 +1083,9 @@ fn session(settings: &Settings, stateless: bool) -> Result<SessionConfig, Config
         None => stateless.then_some(fifth),
         Some(Json::Bool(false)) => None,
         Some(Json::Bool(true)) => stateless.then_some(fifth),
-        Some(Json::Object(map)) => {
-            stateless.then(|| map.get("updateAge").and_then(Json::as_i64).unwrap_or(fifth))
-        }
-        Some(_) => {
-            return Err(ConfigError::new(
-                "session.cookieCache.refreshCache",
-                "must be true, false or { updateAge }",
-            ));
+        Some(other) => {
+            let written: RefreshCacheSettings = read("session.cookieCache.refreshCache", other.clone())?;
+            stateless.then(|| written.update_age.unwrap_or(fifth))
         }
     };
     let version = match &cache.version {
@@ -1188,6 +1234,47 @@ mod tests {
     fn numbers_that_make_no_sense_are_refused() {
         for (settings, key) in [
             (json!({"session": {"expiresIn": 0}}), "session.expiresIn"),
+            (json!({"session": {"freshAge": -1}}), "session.freshAge"),
+            (
+                json!({"session": {"cookieCache": {"maxAge": 99_999_999_999_i64}}}),
+                "session.cookieCache.maxAge",
+            ),
+            (
+                json!({"session": {"cookieCache": {"refreshCache": {"updateAg": 3}}}}),
+                "session.cookieCache.refreshCache.updateAg",
+            ),
+            (json!({"passwordHash": {"cost": 12}}), "passwordHash.cost"),
+            (json!({"http": {"maxBodyBytes": 0}}), "http.maxBodyBytes"),
+            (json!({"basePath": "/a/{x}/*y"}), "basePath"),
+            (json!({"disabledPaths": ["sign-up/email"]}), "disabledPaths"),
+            (
+                json!({"advanced": {"cookies": {"session_tokn": {}}}}),
+                "advanced.cookies.session_tokn: unknown cookie; did you mean `session_token`?",
+            ),
+            (json!({"advanced": {"cookiePrefix": "a b;"}}), "advanced.cookiePrefix"),
+            (
+                json!({"advanced": {"defaultCookieAttributes": {"sameSite": "sometimes"}}}),
+                "advanced.defaultCookieAttributes.sameSite",
+            ),
+            (
+                json!({"advanced": {"defaultCookieAttributes": {"sameSite": "none"}}}),
+                "advanced.defaultCookieAttributes.sameSite",
+            ),
+            (
+                json!({"advanced": {"crossSubDomainCookies": {"enabled": true, "domain": "a;b"}}}),
+                "advanced.crossSubDomainCookies.domain",
+            ),
+            (
+                json!({"advanced": {"ipAddress": {"ipAddressHeaders": ["bad header"]}}}),
+                "advanced.ipAddress.ipAddressHeaders",
+            ),
+            (
+                json!({"user": {"additionalFields": {"email": {"type": "string"}}}}),
+                "user.additionalFields.email",
+            ),
+            (json!({"user": {"additionalFields": {"nick": {"typ": "string"}}}}), "user.additionalFields"),
+            (json!({"account": {"accountLinking": {"enabled": false}}}), "account.accountLinking"),
+            (json!({"trustedOrigins": "https://a.b"}), "trustedOrigins"),
             (json!({"session": {"expiresIn": 34_560_001}}), "session.expiresIn"),
             (json!({"session": {"cookieCache": {"maxAge": -1}}}), "session.cookieCache.maxAge"),
             (json!({"session": {"cookieCache": {"strategy": "jwx"}}}), "session.cookieCache.strategy"),

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use http::Method;
+use portcullis_core::identity::Session;
+use portcullis_core::store::Filter;
 use portcullis_core::testing::{Actor, Reply, TestApp};
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
@@ -10,12 +12,20 @@ use serde_json::{Map, Value as Json, json};
 use super::LIST;
 
 async fn all_rooms() -> TestApp {
+    all_rooms_with(json!({})).await
+}
+
+async fn all_rooms_with(settings: Json) -> TestApp {
     let mut plugins: Map<String, Json> =
         LIST.iter().filter_map(|room| room.plugin).map(|name| (name.to_owned(), json!({}))).collect();
     // Nobody listens there: what the mail says does not matter here, only that mails can be sent.
     let mail = json!({ "otpOptions": { "sendOTP": { "webhook": "http://127.0.0.1:9/" } } });
     plugins.insert("twoFactor".to_owned(), mail);
-    TestApp::start(LIST, json!({ "plugins": plugins })).await
+    let mut all = json!({ "plugins": plugins });
+    if let (Json::Object(all), Json::Object(settings)) = (&mut all, settings) {
+        all.extend(settings);
+    }
+    TestApp::start(LIST, all).await
 }
 
 /// A request may be refused in many ways, but it never breaks the server.
@@ -200,6 +210,42 @@ async fn a_route_that_needs_a_session_refuses_a_stranger_and_says_nothing_else()
         let reply = throw(&app.actor(), &route.method, &route.path, Some("application/json"), body).await;
         assert_eq!(reply.status.as_u16(), 401, "{} {}: {}", route.method, route.path, reply.text);
     }
+}
+
+/// The routes that a cached copy of a session is enough for: they only show what is the caller's own.
+const SHOWN_FROM_THE_CACHE: &[&str] = &["/list-accounts"];
+
+#[tokio::test]
+async fn a_revoked_session_changes_nothing_though_its_cached_copy_is_still_good() {
+    let app = all_rooms_with(json!({ "session": { "cookieCache": { "enabled": true } } })).await;
+    let ada = app.user("ada").await;
+    app.auth.db().delete(Session::KEY, &Filter::All).await.unwrap();
+    assert_eq!(ada.copy().get("/get-session").await.expect(200)["user"]["name"], "ada", "the cache is on");
+    let routes = app.auth.routes().into_iter();
+    for route in
+        routes.filter(|route| route.access.starts_with("session") || route.access.starts_with("fresh"))
+    {
+        let mut body: Map<String, Json> = route
+            .fields
+            .iter()
+            .filter(|(_, kind)| !kind.ends_with('?'))
+            .map(|(name, kind)| ((*name).to_owned(), plausible(kind)))
+            .collect();
+        body.insert("name".to_owned(), json!("Mallory"));
+        let body = Json::Object(body).to_string().into_bytes();
+        let reply = throw(&ada, &route.method, &route.path, Some("application/json"), body).await;
+        let expected = if SHOWN_FROM_THE_CACHE.contains(&route.path.as_str()) { 200 } else { 401 };
+        assert_eq!(reply.status.as_u16(), expected, "{} {}: {}", route.method, route.path, reply.text);
+    }
+}
+
+#[tokio::test]
+async fn two_origins_are_as_good_as_none() {
+    let app = all_rooms().await;
+    let ada = app.user("ada").await;
+    let both =
+        ada.with_header("origin", "http://localhost:3000").with_header("origin", "https://evil.example");
+    both.post("/update-user", json!({ "name": "Mallory" })).await.refused(403, "INVALID_ORIGIN");
 }
 
 #[tokio::test]

@@ -142,6 +142,10 @@ impl Request {
             return Ok(());
         }
         let origin = self.header("origin");
+        // Of two, a proxy and we might believe different ones.
+        if self.headers.get_all("origin").iter().count() > 1 {
+            return Err(error::INVALID_ORIGIN.into());
+        }
         // A page in a sandbox has the origin "null"; the browser's own word that it is ours counts.
         if origin == Some("null") && self.header("sec-fetch-site") == Some("same-origin") {
             return Ok(());
@@ -311,7 +315,7 @@ pub struct SignedIn(pub SessionUser);
 #[derive(Debug)]
 pub struct Sensitive(pub SessionUser);
 
-/// A session that began recently (`session.freshAge`).
+/// A session that began recently (`session.freshAge`), read from the store.
 #[derive(Debug)]
 pub struct Fresh(pub SessionUser);
 
@@ -363,12 +367,10 @@ impl Access for Sensitive {
 
 #[async_trait]
 impl Access for Fresh {
-    const NAME: &'static str = "fresh session";
+    const NAME: &'static str = "fresh session, from the store";
     async fn admit(request: &Request, cookies: &mut Cookies) -> Result<Self, Error> {
-        let session = request
-            .session(How::default(), cookies)
-            .await?
-            .ok_or_else(|| Error::from(error::UNAUTHORIZED))?;
+        let session = request.session(How::authoritative(&request.auth), cookies).await?;
+        let session = session.ok_or_else(|| Error::from(error::UNAUTHORIZED))?;
         if session.is_fresh(&request.auth, request.now) {
             Ok(Self(session))
         } else {

@@ -15,7 +15,9 @@ pub fn matches(url: &str, pattern: &str, allow_relative: bool) -> bool {
     let origin = origin_of(url);
     if pattern.contains(['*', '?']) {
         if pattern.contains("://") {
-            let subject = origin.as_deref().unwrap_or(url);
+            // What should be a web origin and cannot be read as one is none.
+            let web = pattern.starts_with("http://") || pattern.starts_with("https://");
+            let Some(subject) = origin.as_deref().or((!web).then_some(url)) else { return false };
             // `*` would also cross an `@`, and what stands before it is not the host.
             return !subject.contains('@') && wildcard(pattern, subject);
         }
@@ -176,6 +178,7 @@ mod tests {
         assert!(!matches("https://10.0.0.1.evil.io", "10.*", false));
         assert!(matches("http://10.0.0.1", "10.*", false));
         assert!(matches("http://localhost:5173", "http://localhost:*", false));
+        assert!(!matches("http://localhost:5173.evil.io", "http://localhost:*", false));
     }
 
     #[test]

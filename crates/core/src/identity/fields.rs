@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Account, Session, User, Verification};
 use crate::clock::Timestamp;
-use crate::config::{AdditionalFields, ConfigError, FieldSettings, Settings};
+use crate::config::{AdditionalFields, ConfigError, FieldSettings, Settings, nearest};
 use crate::error::{self, Error};
 use crate::http::truthy;
 use crate::store::{Column, DefaultValue, Kind, OnDelete, Row, Schema, Table, Value};
@@ -163,7 +163,10 @@ pub fn core_tables(settings: &Settings) -> Result<Schema, ConfigError> {
             if known {
                 schema.set_column_name(key, field, name.clone());
             } else if !(*key == "account" && field == "issuer") {
-                return Err(ConfigError::new(format!("{key}.fields.{field}"), "no such field"));
+                let names: Vec<&str> =
+                    schema.get(key).map(|t| t.columns.iter().map(|c| &*c.key).collect()).unwrap_or_default();
+                let problem = format!("unknown field{}", nearest(field, names));
+                return Err(ConfigError::new(format!("{key}.fields.{field}"), problem));
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::{Db, Query, Row};
+use crate::store::{Db, Query, Row, StoreError};
 use crate::table;
 
 table! {
@@ -51,6 +51,30 @@ impl Verification {
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
         Ok(Self::from_row(db.insert(Self::KEY, auth.with_new_id(row)).await?)?)
+    }
+
+    /// Takes a place that one row can have; of any number of callers one gets it (`true`), the others
+    /// come too late until it is deleted.
+    pub async fn reserve(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        identifier: &str,
+        expires_at: Timestamp,
+    ) -> Result<bool, Error> {
+        let now = auth.clock().now();
+        let row = Row::new()
+            .with(Self::ID.key, auth.id_drawn_by(identifier))
+            .with(Self::IDENTIFIER.key, identifier)
+            .with(Self::VALUE.key, "taken")
+            .with(Self::EXPIRES_AT.key, expires_at)
+            .with(Self::CREATED_AT.key, now)
+            .with(Self::UPDATED_AT.key, now);
+        match db.insert(Self::KEY, row).await {
+            Ok(_) => Ok(true),
+            // The primary key decides, not a look beforehand.
+            Err(StoreError::Unique { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The newest value under an identifier, expired or not.
@@ -115,6 +139,26 @@ mod tests {
             winners += usize::from(one.await.unwrap().is_some());
         }
         assert_eq!(winners, 1);
+    }
+
+    #[tokio::test]
+    async fn of_fifty_who_reserve_a_place_one_gets_it_whatever_ids_look_like() {
+        for kind in [json!({}), json!({ "generateId": "uuid" }), json!({ "generateId": "serial" })] {
+            let app = TestApp::start(&[], json!({ "advanced": { "database": kind } })).await;
+            let until = app.auth.clock().now().plus_seconds(60);
+            let tries = (0..50).map(|_| {
+                let auth = app.auth.clone();
+                tokio::spawn(async move {
+                    Verification::reserve(&auth, &mut auth.db(), "place", until).await.unwrap()
+                })
+            });
+            let mut winners = 0;
+            for one in tries.collect::<Vec<_>>() {
+                winners += usize::from(one.await.unwrap());
+            }
+            assert_eq!(winners, 1, "{kind}");
+            assert!(Verification::reserve(&app.auth, &mut app.auth.db(), "other", until).await.unwrap());
+        }
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ fn an_unknown_option_is_named_with_the_nearest_known_one() {
     insta::assert_snapshot!(refused("[session]\nexpiresin = 60", &[]), @"portcullis: DIR/portcullis.toml: session.expiresin: unknown option; did you mean `expiresIn`?");
     insta::assert_snapshot!(refused("", &[("PORTCULLIS__SESSION__EXPIRES", "60")]), @"portcullis: PORTCULLIS__SESSION__EXPIRES: session.expires: unknown option; did you mean `expiresIn`?");
     insta::assert_snapshot!(refused("", &[("PORTCULLIS__PLUGINS__USERNAME__MAX_USERNAME_LENGTH", "hunter2")]), @"portcullis: PORTCULLIS__PLUGINS__USERNAME__MAX_USERNAME_LENGTH: plugins.username.maxUsernameLength: invalid type: string, expected a whole number");
-    insta::assert_snapshot!(refused("[plugins.beerer]", &[]), @"portcullis: DIR/portcullis.toml: plugins.beerer: unknown plugin; the nearest that this build has is `bearer`");
+    insta::assert_snapshot!(refused("[plugins.beerer]", &[]), @"portcullis: DIR/portcullis.toml: plugins.beerer: unknown plugin; did you mean `bearer`?");
 }
 
 #[test]

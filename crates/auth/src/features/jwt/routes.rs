@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use portcullis_core::error::{Code, Error};
-use portcullis_core::http::call::{Anyone, SignedIn};
+use portcullis_core::http::call::{Anyone, Sensitive};
 use portcullis_core::http::{Answer, Call, Routes};
 use serde_json::json;
 
@@ -28,8 +28,8 @@ async fn get_jwks(keys: Arc<Keys>, call: Call<(), Anyone>) -> Result<Answer, Err
     Ok(Answer::value(service::jwks(&keys, Asker::of(&call.request), &mut db).await?))
 }
 
-/// A token for the caller.
-async fn get_token(keys: Arc<Keys>, call: Call<(), SignedIn>) -> Result<Answer, Error> {
+/// A token for the caller. The store is asked: a revoked session gets none, whatever its cache says.
+async fn get_token(keys: Arc<Keys>, call: Call<(), Sensitive>) -> Result<Answer, Error> {
     let mut db = call.auth().db();
     let token = service::token_for(&keys, &call.request, &mut db, &call.session).await?;
     Ok(Answer::value(json!({ "token": token })))

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use portcullis_core::error::{self, Code, Error};
-use portcullis_core::http::call::{Anyone, Fresh, Sensitive, SignedIn};
+use portcullis_core::http::call::{Anyone, Fresh, Sensitive};
 use portcullis_core::http::{Answer, Call, Cookies, Fields, FromFields, Routes};
 use portcullis_core::identity::{
     Action, Handed, How, Session, SessionUser, clear_session_cookies, hand_over, parse_input, read_session,
@@ -106,8 +106,8 @@ impl FromFields for Changes {
     }
 }
 
-async fn update_session(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
-    let Call { request, body: Changes(body), session: SignedIn(current) } = call;
+async fn update_session(call: Call<Changes, Sensitive>) -> Result<Answer, Error> {
+    let Call { request, body: Changes(body), session: Sensitive(current) } = call;
     let auth = &request.auth;
     let mut changes = parse_input(auth.table(Session::KEY), Session::OWN, &body, Action::Update)?;
     if changes.is_empty() {

@@ -78,7 +78,11 @@ async fn a_sign_out_clears_every_cookie_of_the_session() {
 
 #[tokio::test]
 async fn cookies_over_https_are_secure_and_say_so_in_their_name() {
-    let settings = json!({ "baseURL": "https://app.example.com", "advanced": { "cookiePrefix": "my-app" } });
+    let settings = json!({
+        "baseURL": "https://app.example.com",
+        "secret": "q8Zr0xN1vKp5sTy7uWb3cDe9fGh2jLm4",
+        "advanced": { "cookiePrefix": "my-app" },
+    });
     let app = TestApp::start(LIST, settings).await;
     let actor = app.actor().with_header("origin", "https://app.example.com");
     let body = json!({ "name": "Ada", "email": "ada@example.com", "password": PASSWORD });

@@ -6,7 +6,7 @@ use portcullis_core::crypto::{Alphabet, base32_decode, otpauth_uri, totp_matches
 use portcullis_core::error::Error;
 use portcullis_core::http::{Answer, Request};
 use portcullis_core::identity::{SessionUser, Verification};
-use portcullis_core::store::{Filter, Row};
+use portcullis_core::store::Row;
 
 use super::challenge::{Answerer, answer, check_lock};
 use super::errors;
@@ -128,9 +128,8 @@ fn judge(request: &Request, options: &Options, factor: &Factor, code: &str) -> R
 
 /// Is the code right, and has its step not opened a session before?
 ///
-/// RFC 6238 §5.2: a code must not be accepted twice. The steps that were used are verification rows
-/// of the user, kept as long as their codes would be good. Each try writes its row first and then
-/// counts: of two with one step at least one sees the other's, so at most one is right.
+/// RFC 6238 §5.2: a code must not be accepted twice. A step that was used is a reserved verification of
+/// the user's, kept as long as its code would be good; of several who show it at once one has it.
 async fn judge_once(
     request: &Request,
     options: &Options,
@@ -143,16 +142,9 @@ async fn judge_once(
     }
     let auth = &request.auth;
     let mut db = auth.db();
-    let used = format!("2fa-totp-{}", factor.id);
     let period = i64::from(options.totp_period());
     let begins = i64::try_from(step).map_err(Error::broken)?.saturating_mul(period);
     let ends = begins.saturating_add(period.saturating_mul(1 + WINDOW));
     let ends = Timestamp::from_millis(ends.saturating_mul(1000));
-    let step = step.to_string();
-    Verification::create(auth, &mut db, &used, &step, ends).await?;
-    let mine = Verification::IDENTIFIER.is(used.as_str());
-    let same_step: Filter = mine.clone().and(Verification::VALUE.is(step.as_str()));
-    let tries = db.count(Verification::KEY, &same_step).await?;
-    db.delete(Verification::KEY, &mine.and(Verification::EXPIRES_AT.lt(request.now))).await?;
-    Ok(tries == 1)
+    Verification::reserve(auth, &mut db, &format!("2fa-totp-{}-{step}", factor.id), ends).await
 }

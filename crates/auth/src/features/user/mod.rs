@@ -6,7 +6,7 @@ use http::StatusCode;
 use portcullis_core::config::{ConfigError, Settings};
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::feature::Feature;
-use portcullis_core::http::call::SignedIn;
+use portcullis_core::http::call::Sensitive;
 use portcullis_core::http::{Answer, Call, Fields, FromFields, Routes, truthy};
 use portcullis_core::identity::{Action, Handed, SessionUser, User, from_json, hand_over, parse_input};
 use portcullis_core::seams::UserWrite;
@@ -50,8 +50,8 @@ impl FromFields for Changes {
     }
 }
 
-async fn update_user(call: Call<Changes, SignedIn>) -> Result<Answer, Error> {
-    let Call { request, body: Changes(mut body), session: SignedIn(current) } = call;
+async fn update_user(call: Call<Changes, Sensitive>) -> Result<Answer, Error> {
+    let Call { request, body: Changes(mut body), session: Sensitive(current) } = call;
     let auth = &request.auth;
     let mut db = auth.db();
     for seam in &auth.seams().write_user {
