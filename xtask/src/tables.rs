@@ -13,8 +13,9 @@ use crate::tree::{FEATURES, Tree};
 const KINDS: [&str; 5] = ["routes", "errors", "options", "columns", "rooms"];
 /// The engine's settings.
 const CONFIG: &str = "crates/core/src/config.rs";
-/// A type of the settings that keeps the order of its keys, and what it is to the operator.
-const ADDITIONAL: (&str, &str) = ("AdditionalFields", "BTreeMap<String, FieldSettings>");
+/// Types of the settings that keep the order of their keys, and what they are to the operator.
+const IN_ORDER: [(&str, &str); 2] =
+    [("AdditionalFields", "BTreeMap<String, FieldSettings>"), ("CustomRules", "Map<String, Json>")];
 /// Errors that every room may answer with.
 const CORE_ERRORS: &str = "crates/core/src/error.rs";
 
@@ -185,7 +186,8 @@ fn flatten(
 ) {
     for field in &settings.fields {
         let path = format!("{prefix}{}", field.name);
-        let rust = if field.kind == ADDITIONAL.0 { ADDITIONAL.1 } else { &field.kind };
+        let rust =
+            IN_ORDER.iter().find(|(kind, _)| field.kind == *kind).map_or(&*field.kind, |(_, rust)| rust);
         let inner = all
             .iter()
             .find(|one| one.name != settings.name && source::words(rust, &one.name).next().is_some());

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, Settings, nearest};
 use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
 use crate::feature::Feature;
+use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
 use crate::identity::core_tables;
 use crate::outbound::Outbound;
@@ -31,6 +32,7 @@ struct Parts {
     outbound: Outbound,
     cookies: AuthCookies,
     client_ip: ClientIp,
+    rate_limits: RateLimits,
     seams: Seams,
     routes: Routes,
     id_kind: IdKind,
@@ -262,10 +264,18 @@ impl AuthBuilder {
                 schema.lend(table, column);
             }
         }
+        if let Some(table) = rate_limit::table(&config.settings)? {
+            schema.add(table);
+            if let Some(name) = &config.settings.rate_limit.model_name {
+                schema.set_table_name(rate_limit::TABLE, name.clone());
+            }
+        }
         let mut routes = Routes::new();
         let mut seams = Seams::default();
+        let mut limits = Vec::new();
         for feature in &features {
             feature.check(&config)?;
+            limits.extend(feature.rate_limits());
             feature.rename(&mut schema);
             routes.extend(feature.routes().of(feature.id()));
             Arc::clone(feature).attach(&mut seams);
@@ -303,6 +313,7 @@ impl AuthBuilder {
             dont_remember: CookieSpec::new(&config, "dont_remember", None),
         };
         let client_ip = ClientIp::new(&config)?;
+        let rate_limits = RateLimits::new(&config, limits)?;
         let outbound = Outbound::new().map_err(|e| StartError::Other(Box::new(e)))?;
         Ok(Auth(Arc::new(Parts {
             config,
@@ -313,6 +324,7 @@ impl AuthBuilder {
             outbound,
             cookies,
             client_ip,
+            rate_limits,
             seams,
             routes,
             id_kind,
@@ -432,6 +444,11 @@ impl Auth {
     /// Finds client addresses.
     pub fn client_ip(&self) -> &ClientIp {
         &self.0.client_ip
+    }
+
+    /// Counts requests.
+    pub(crate) fn rate_limits(&self) -> &RateLimits {
+        &self.0.rate_limits
     }
 
     /// What rooms attached.

@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::crypto::{HashKind, Secret, Secrets};
 use crate::hooks::Callback;
+use crate::http::RateLimit;
 
 pub use sanity::nearest;
 
@@ -119,7 +120,7 @@ pub struct Settings {
     /// The `verification` table.
     pub verification: TableSettings,
     /// Rate limits.
-    pub rate_limit: Option<Map<String, Json>>,
+    pub rate_limit: RateLimitSettings,
     /// The rest, as in Better Auth.
     pub advanced: AdvancedSettings,
     /// Paths that answer 404.
@@ -586,6 +587,72 @@ pub struct AdvancedDatabaseSettings {
     pub experimental_joins: Option<bool>,
 }
 
+/// `rateLimit`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimitSettings {
+    /// Default: in production only.
+    pub enabled: Option<bool>,
+    /// Seconds after which a client's count of a path begins again. Default 10.
+    pub window: Option<u32>,
+    /// Requests to a path before the answer is 429. Default 100.
+    pub max: Option<u32>,
+    /// `memory` (default; each process counts for itself) or `database`.
+    pub storage: Option<String>,
+    /// The table's name in the database. Default `rateLimit`.
+    pub model_name: Option<String>,
+    /// Column names in the database, by field.
+    pub fields: BTreeMap<String, String>,
+    /// By path (`*` and `**` as in Better Auth): `{window, max}`, false for no limit, or a function.
+    pub custom_rules: CustomRules,
+    /// Not part of this version.
+    pub custom_storage: Option<Json>,
+}
+
+/// `rateLimit.customRules`, in the order written: the first that matches decides.
+#[derive(Debug, Clone, Default)]
+pub struct CustomRules(pub Vec<(String, CustomRule)>);
+
+/// One of `rateLimit.customRules`.
+#[derive(Debug, Clone)]
+pub enum CustomRule {
+    /// `false`.
+    Unlimited,
+    /// `{window, max}`.
+    Limit(RateLimit),
+    /// Asked with `({method, path}, {window, max})`; answers as a rule is written, or null for no change.
+    Asked(Callback),
+}
+
+impl<'de> Deserialize<'de> for CustomRules {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let rule = |(path, rule): (String, Json)| {
+            let wrong = |e: serde_json::Error| D::Error::custom(format!("{path}: {e}"));
+            let rule = match rule {
+                Json::Bool(false) => CustomRule::Unlimited,
+                Json::Object(map) if map.contains_key("webhook") => {
+                    CustomRule::Asked(serde_json::from_value(Json::Object(map)).map_err(wrong)?)
+                }
+                Json::Object(map) => {
+                    CustomRule::Limit(serde_json::from_value(Json::Object(map)).map_err(wrong)?)
+                }
+                _ => {
+                    return Err(D::Error::custom(format!(
+                        "{path}: must be false, {{ window, max }} or {{ webhook }}"
+                    )));
+                }
+            };
+            Ok((path, rule))
+        };
+        Map::<String, Json>::deserialize(deserializer)?
+            .into_iter()
+            .map(rule)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
 /// Ours: `http`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -596,6 +663,8 @@ pub struct HttpSettings {
     pub max_body_bytes: Option<usize>,
     /// Seconds until a request is given up with 503. Default 30.
     pub timeout: Option<u64>,
+    /// Answer browsers on trusted origins (CORS). Default true.
+    pub cors: Option<bool>,
 }
 
 /// Ours: `passwordHash`.
@@ -743,6 +812,8 @@ pub struct Config {
     pub hash_queue: usize,
     /// Largest body.
     pub max_body_bytes: usize,
+    /// CORS for trusted origins.
+    pub cors: bool,
     /// `Secure` cookies.
     pub secure_cookies: bool,
     /// `Domain` of all cookies.
@@ -860,6 +931,8 @@ impl Config {
             hash_threads: settings.password_hash.threads.unwrap_or((cores / 2).max(1)).max(1),
             hash_queue: settings.password_hash.queue.unwrap_or(64),
             max_body_bytes: settings.http.max_body_bytes.unwrap_or(1 << 20),
+            // Better Auth has none, and answers are compared with its.
+            cors: settings.http.cors.unwrap_or(!test),
             secure_cookies,
             cookie_domain,
             skip_csrf,
@@ -874,8 +947,7 @@ impl Config {
 /// work. Under the test contract they are only warned about, because upstream's test fixtures always
 /// carry some.
 fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let rate_limit_on =
-        settings.rate_limit.as_ref().is_some_and(|rules| rules.get("enabled") != Some(&Json::Bool(false)));
+    let rate_limit = &settings.rate_limit;
     let user = &settings.user;
     let account = &settings.account;
     let verification = &settings.verification;
@@ -894,7 +966,8 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ("socialProviders", settings.social_providers.is_some()),
         ("secondaryStorage", settings.secondary_storage.is_some()),
         ("databaseHooks", settings.database_hooks.is_some()),
-        ("rateLimit", rate_limit_on),
+        ("rateLimit.storage: secondary-storage", rate_limit.storage.as_deref() == Some("secondary-storage")),
+        ("rateLimit.customStorage", rate_limit.custom_storage.is_some()),
         ("emailAndPassword.sendResetPassword", settings.email_and_password.send_reset_password.is_some()),
         ("emailAndPassword.onPasswordReset", settings.email_and_password.on_password_reset.is_some()),
         ("emailAndPassword.password", settings.email_and_password.password.is_some()),
@@ -1226,8 +1299,13 @@ mod tests {
         assert!(problem(google.clone()).starts_with("socialProviders: is an option of Better Auth"));
         let config = check_as(Environment::Test, google).unwrap();
         assert_eq!(config.warnings.len(), 1);
-        assert!(check(json!({"rateLimit": {"enabled": false}})).is_ok());
-        assert!(problem(json!({"rateLimit": {"enabled": true}})).starts_with("rateLimit: is an option"));
+        assert!(check(json!({"rateLimit": {"enabled": true, "storage": "database"}})).is_ok());
+        for (key, value) in [("storage", json!("secondary-storage")), ("customStorage", json!({}))] {
+            let text = problem(json!({"rateLimit": {key: value}}));
+            assert!(text.starts_with(&format!("rateLimit.{key}")), "{text}");
+            assert!(text.contains("does not have yet"), "{text}");
+        }
+        assert!(problem(json!({"rateLimit": {"maximum": 3}})).starts_with("rateLimit.maximum: unknown"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::ConfigError;
-use crate::http::Routes;
+use crate::http::{RateRule, Routes};
 use crate::seams::Seams;
 use crate::store::{Column, Schema, Table};
 
@@ -28,6 +28,11 @@ pub trait Feature: Send + Sync + 'static {
     /// Its routes.
     fn routes(&self) -> Routes {
         Routes::new()
+    }
+
+    /// Limits for paths of its own, instead of the general one.
+    fn rate_limits(&self) -> Vec<RateRule> {
+        Vec::new()
     }
 
     /// Attaches itself where requests pass that are not its own.

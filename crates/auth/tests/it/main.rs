@@ -12,3 +12,5 @@ mod own_room;
 
 #[cfg(test)]
 mod embedded;
+#[cfg(all(test, feature = "testing"))]
+mod guards;

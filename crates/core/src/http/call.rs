@@ -81,27 +81,7 @@ impl Request {
 
     /// The origin under which this server is seen, e.g. `https://auth.example.com`.
     pub fn origin(&self) -> String {
-        let proxied = self.auth.config().settings.advanced.trusted_proxy_headers;
-        let host = || {
-            let forwarded = if proxied { self.header("x-forwarded-host") } else { None };
-            forwarded.or_else(|| self.header("host")).unwrap_or("localhost")
-        };
-        let scheme = || match self.header("x-forwarded-proto") {
-            Some("https") => "https",
-            _ => "http",
-        };
-        match &self.auth.config().base_url {
-            BaseUrl::Fixed(url) => url.origin().ascii_serialization(),
-            BaseUrl::FromRequest => format!("{}://{}", scheme(), host()),
-            BaseUrl::Dynamic { allowed_hosts, fallback, protocol } => {
-                let host = host();
-                if allowed_hosts.iter().any(|pattern| origin::wildcard(pattern, host)) {
-                    format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme))
-                } else {
-                    fallback.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization())
-                }
-            }
-        }
+        own_origin(&self.auth, &self.headers)
     }
 
     /// Origin and base path: what stands before `/verify-email` in a mailed link.
@@ -115,25 +95,7 @@ impl Request {
     }
 
     fn trusts(&self, url: &str, allow_relative: bool) -> bool {
-        let config = self.auth.config();
-        if origin::matches(url, &self.origin(), allow_relative) {
-            return true;
-        }
-        if let BaseUrl::Dynamic { allowed_hosts, protocol, .. } = &config.base_url {
-            for host in allowed_hosts {
-                let loopback = host.starts_with("localhost")
-                    || host.starts_with("127.0.0.1")
-                    || host.starts_with("[::1]");
-                let http = protocol.as_deref() != Some("https") && (loopback || protocol.is_some());
-                if protocol.as_deref() != Some("http")
-                    && origin::matches(url, &format!("https://{host}"), allow_relative)
-                    || http && origin::matches(url, &format!("http://{host}"), allow_relative)
-                {
-                    return true;
-                }
-            }
-        }
-        config.trusted_origins.iter().any(|pattern| origin::matches(url, pattern, allow_relative))
+        trusts(&self.auth, &self.headers, url, allow_relative)
     }
 
     /// Checks `Origin` (or `Referer`) when the request carries cookies, or always when forced.
@@ -270,6 +232,54 @@ pub fn truthy(value: &Json) -> bool {
         Json::String(text) => !text.is_empty(),
         Json::Array(_) | Json::Object(_) => true,
     }
+}
+
+/// The origin under which this server is seen by a request with these headers.
+pub(crate) fn own_origin(auth: &Auth, headers: &HeaderMap) -> String {
+    let proxied = auth.config().settings.advanced.trusted_proxy_headers;
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = || {
+        let forwarded = if proxied { header("x-forwarded-host") } else { None };
+        forwarded.or_else(|| header("host")).unwrap_or("localhost")
+    };
+    let scheme = || match header("x-forwarded-proto") {
+        Some("https") => "https",
+        _ => "http",
+    };
+    match &auth.config().base_url {
+        BaseUrl::Fixed(url) => url.origin().ascii_serialization(),
+        BaseUrl::FromRequest => format!("{}://{}", scheme(), host()),
+        BaseUrl::Dynamic { allowed_hosts, fallback, protocol } => {
+            let host = host();
+            if allowed_hosts.iter().any(|pattern| origin::wildcard(pattern, host)) {
+                format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme))
+            } else {
+                fallback.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization())
+            }
+        }
+    }
+}
+
+/// Is this URL's origin ours or a trusted one?
+pub(crate) fn trusts(auth: &Auth, headers: &HeaderMap, url: &str, allow_relative: bool) -> bool {
+    let config = auth.config();
+    if origin::matches(url, &own_origin(auth, headers), allow_relative) {
+        return true;
+    }
+    if let BaseUrl::Dynamic { allowed_hosts, protocol, .. } = &config.base_url {
+        for host in allowed_hosts {
+            let loopback =
+                host.starts_with("localhost") || host.starts_with("127.0.0.1") || host.starts_with("[::1]");
+            let http = protocol.as_deref() != Some("https") && (loopback || protocol.is_some());
+            if protocol.as_deref() != Some("http")
+                && origin::matches(url, &format!("https://{host}"), allow_relative)
+                || http && origin::matches(url, &format!("http://{host}"), allow_relative)
+            {
+                return true;
+            }
+        }
+    }
+    config.trusted_origins.iter().any(|pattern| origin::matches(url, pattern, allow_relative))
 }
 
 /// A header's name, as text or as a constant.

@@ -50,6 +50,11 @@ impl ClientIp {
         })
     }
 
+    /// Is anybody's address looked at (`advanced.ipAddress.disableIpTracking`)?
+    pub fn is_tracked(&self) -> bool {
+        self.tracking
+    }
+
     /// The client's address in normal form; `None` when there is none to be believed.
     pub fn find(&self, headers: &HeaderMap) -> Option<String> {
         if !self.tracking {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
@@ -20,6 +21,7 @@ use super::answer::{Answer, Content};
 use super::body::FromFields;
 use super::call::{Access, Call, Request};
 use super::cookies::Cookies;
+use super::{cors, rate_limit};
 use crate::auth::Auth;
 use crate::error::{self, Error};
 
@@ -185,14 +187,43 @@ impl Routes {
                 async move {
                     match routes.iter().find(|route| route.doc.method == *http.method()) {
                         Some(route) => serve(route, auth, &params, http).await,
+                        None if may_ask(&auth, &http) => {
+                            cors::preflight(routes.iter().map(|route| &route.doc.method), http.headers())
+                        }
                         None => not_found().await,
                     }
                 }
             };
             router = router.route(&path, axum::routing::any(handle));
         }
-        router.fallback(not_found).with_state(auth)
+        router.fallback(not_found).layer(from_fn_with_state(auth.clone(), guard)).with_state(auth)
     }
+}
+
+/// What every request meets before it is routed, known path or not.
+async fn guard(State(auth): State<Auth>, http: HttpRequest, next: Next) -> Response {
+    let origin = cors::trusted_origin(&auth, http.headers());
+    let mut response = if origin.is_some() && cors::is_preflight(http.method(), http.headers()) {
+        // Not counted: it is the browser's question, and would halve what a client may do.
+        next.run(http).await
+    } else {
+        let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
+        match auth.rate_limits().refuse(&auth, http.method(), http.headers(), &path).await {
+            Ok(None) => next.run(http).await,
+            Ok(Some(refusal)) => refusal.into_response(),
+            Err(error) => error.into_response(),
+        }
+    };
+    cors::permit(&auth, origin, &mut response);
+    response
+}
+
+/// Is this a trusted origin's preflight for a path that is not disabled?
+fn may_ask(auth: &Auth, http: &HttpRequest) -> bool {
+    let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
+    cors::is_preflight(http.method(), http.headers())
+        && cors::trusted_origin(auth, http.headers()).is_some()
+        && !auth.config().settings.disabled_paths.contains(&path)
 }
 
 /// The answer to whatever is not a route.

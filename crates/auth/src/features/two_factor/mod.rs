@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::config::{ConfigError, Settings, read};
 use portcullis_core::feature::Feature;
-use portcullis_core::http::Routes;
+use portcullis_core::http::{RateRule, Routes};
 use portcullis_core::identity::User;
 use portcullis_core::seams::Seams;
 use portcullis_core::store::{Column, Schema, Table};
@@ -61,6 +61,10 @@ impl Feature for TwoFactor {
 
     fn routes(&self) -> Routes {
         routes::routes(&self.options)
+    }
+
+    fn rate_limits(&self) -> Vec<RateRule> {
+        vec![RateRule::starting("/two-factor/", 10, 3)]
     }
 
     fn attach(self: Arc<Self>, seams: &mut Seams) {
