@@ -1114,6 +1114,14 @@ mod tests {
             problem(json!({"emailAndPassword": {"minPaswordLength": 9}})),
             "emailAndPassword.minPaswordLength: unknown option; did you mean `minPasswordLength`?"
         );
+        assert_eq!(
+            problem(json!({"user": {"changeEmail": {"enable": true}}})),
+            "user.changeEmail.enable: unknown option; did you mean `enabled`?"
+        );
+        assert_eq!(
+            problem(json!({"user": {"deleteUser": {"enabled": true, "afterDeletion": {}}}})),
+            "user.deleteUser.afterDeletion: unknown option; did you mean `afterDelete`?"
+        );
         assert_eq!(problem(json!({"baseurl": "x"})), "baseurl: unknown option; did you mean `baseURL`?");
         assert_eq!(
             problem(json!({"session": {"cookieCache": {"maxage": 3}}})),

@@ -77,7 +77,7 @@ impl std::fmt::Debug for ProofLink {
 
 impl ProofLink {
     /// A link about a user as they are now: the token names address and user (better-auth 1.7.16), so
-    /// that it means nothing for somebody else who has the address later.
+    /// that a change means nothing for somebody else who has the address later.
     ///
     /// # Errors
     /// The token cannot be signed.

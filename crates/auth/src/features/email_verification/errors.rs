@@ -9,7 +9,7 @@ portcullis_core::errors! {
     EMAIL_ALREADY_VERIFIED = 400 "Email is already verified";
     /// The link is too old.
     TOKEN_EXPIRED = 401 "Token expired";
-    /// The link is not of ours, or for another user than it was made for.
+    /// The link is not of ours, or that of a change for another user.
     INVALID_TOKEN = 401 "Invalid token";
     /// Somebody else is signed in where the link of a change was followed.
     INVALID_USER = 401 "Invalid user";

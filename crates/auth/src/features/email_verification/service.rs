@@ -110,15 +110,10 @@ pub(super) async fn follow(request: &Request, token: &str, back: Option<&str>) -
     let Some(user) = User::by_email(&mut auth.db(), &claims.email).await? else {
         return Ok(Outcome::Refused(user_not_found()));
     };
-    match &claims.user_id {
-        // The address has gone over to somebody else since.
-        Some(id) if *id != user.id => return Ok(Outcome::Refused(errors::INVALID_TOKEN)),
-        // Links that a server before better-auth 1.7.16 has mailed name no user; they may prove an
-        // address, but not change one.
-        None if claims.update_to.is_some() => return Ok(Outcome::Refused(errors::INVALID_TOKEN)),
-        _ => {}
-    }
     match claims.update_to {
+        // The address has gone over to somebody else since; or a server before better-auth 1.7.16 has
+        // mailed the link, which then names no user.
+        Some(_) if claims.user_id.as_ref() != Some(&user.id) => Ok(Outcome::Refused(errors::INVALID_TOKEN)),
         Some(new_email) => change(request, user, &new_email, claims.request_type.as_deref(), back).await,
         None => prove(request, user).await,
     }
