@@ -183,7 +183,11 @@ pub async fn hand_over(
     cache::write(request, db, current, remember, &mut cookies).await?;
     let mut late = Cookies::new();
     for seam in &auth.seams().session_made {
-        seam.session_made(request, db, current, &mut late).await?;
+        // The session is there. A refusal from here on is the answer to somebody who is signed in.
+        if let Err(error) = seam.session_made(request, db, current, &mut late).await {
+            cookies.extend(late.late());
+            return Err(error.with_cookies(cookies));
+        }
     }
     cookies.extend(late.late());
     Ok(cookies)

@@ -78,8 +78,8 @@ impl SessionMade for Anonymous {
         request: &Request,
         db: &mut Db<'_>,
         current: &SessionUser,
-        cookies: &mut Cookies,
+        _: &mut Cookies,
     ) -> Result<(), Error> {
-        service::leave(&self.0, request, db, current, cookies).await
+        service::leave(&self.0, request, db, current).await
     }
 }

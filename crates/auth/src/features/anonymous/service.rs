@@ -98,7 +98,6 @@ pub(super) async fn leave(
     request: &Request,
     db: &mut Db<'_>,
     current: &SessionUser,
-    cookies: &Cookies,
 ) -> Result<(), Error> {
     // An older session is refreshed, or one of the device's sessions takes another's place.
     if current.session.created_at != request.now || is_anonymous(&current.user) {
@@ -116,10 +115,9 @@ pub(super) async fn leave(
             "ctx": request.context_for_webhook(),
         });
         let name = "plugins.anonymous.onLinkAccount";
-        // The session is there, so an operator's refusal goes to somebody who is signed in by now
-        // (better-auth 1.7.6, hooks after an endpoint: the error replaces the answer, the cookies stay).
-        let told = callback.call(auth.outbound(), name, vec![data]).await;
-        told.map_err(|error| error.with_cookies(cookies.clone()))?;
+        // A refusal replaces the answer, and the session's cookies go along (better-auth 1.7.6, hooks
+        // after an endpoint).
+        callback.call(auth.outbound(), name, vec![data]).await?;
     }
     if options.disable_delete_anonymous_user {
         return Ok(());

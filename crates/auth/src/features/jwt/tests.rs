@@ -629,7 +629,7 @@ async fn a_cookie_cache_of_another_make_is_not_believed() {
     assert!(believed(&good).await);
 
     let (_, claims) = peek(&good).unwrap();
-    let key = jwt.keys.signing(super::Asker::of(&request), &mut app.auth.db(), None).await.unwrap();
+    let key = jwt.keys.signing(super::keys::Asker::of(&request), &mut app.auth.db(), None).await.unwrap();
     let header = map(json!({ "kid": key.kid, "typ": "better-auth.session-cache+jwt" }));
     let signed = |header: &Map<String, Json>, name: &str, value: Json| {
         let mut claims = claims.clone();
