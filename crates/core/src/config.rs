@@ -244,11 +244,11 @@ pub struct EmailAndPasswordSettings {
     pub on_existing_user_sign_up: Option<Callback>,
     /// Shapes the made-up user of that answer.
     pub custom_synthetic_user: Option<Callback>,
-    /// Mails the reset link; the routes for it are not part of this version.
+    /// Mails the reset link, `{user, url, token}`; without it passwords cannot be reset.
     pub send_reset_password: Option<Callback>,
-    /// Told after a reset.
+    /// Told `{user}` after a reset.
     pub on_password_reset: Option<Callback>,
-    /// Lifetime of a reset token in seconds.
+    /// Lifetime of a reset token in seconds. Default 3600.
     pub reset_password_token_expires_in: Option<i64>,
     /// End all sessions at a reset.
     pub revoke_sessions_on_password_reset: bool,
@@ -280,9 +280,9 @@ pub struct EmailVerificationSettings {
     pub auto_sign_in_after_verification: bool,
     /// Seconds. Default 3600.
     pub expires_in: Option<i64>,
-    /// Told before.
+    /// `(user)`: may refuse before an address counts as proven.
     pub before_email_verification: Option<Callback>,
-    /// Told after.
+    /// Told `(user)` when an address has been proven.
     pub after_email_verification: Option<Callback>,
 }
 
@@ -383,12 +383,40 @@ pub struct UserSettings {
     pub fields: BTreeMap<String, String>,
     /// Fields of the operator's own.
     pub additional_fields: AdditionalFields,
-    /// Not part of this version.
-    pub change_email: Option<Json>,
-    /// Not part of this version.
-    pub delete_user: Option<Json>,
+    /// Users change their address.
+    pub change_email: ChangeEmailSettings,
+    /// Users delete themselves.
+    pub delete_user: DeleteUserSettings,
     /// `({user, source})`: may refuse a new user with `{error, errorDescription}`.
     pub validate_user_info: Option<Callback>,
+}
+
+/// `user.changeEmail`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChangeEmailSettings {
+    /// Default false.
+    pub enabled: bool,
+    /// An address that was never proven is replaced at once.
+    pub update_email_without_verification: bool,
+    /// Mails `{user, newEmail, url, token}` to the old address, when that is proven, before the new one is asked.
+    pub send_change_email_confirmation: Option<Callback>,
+}
+
+/// `user.deleteUser`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeleteUserSettings {
+    /// Default false.
+    pub enabled: bool,
+    /// Mails `{user, url, token}`; the user is deleted when the link is followed.
+    pub send_delete_account_verification: Option<Callback>,
+    /// `(user)`: may refuse.
+    pub before_delete: Option<Callback>,
+    /// Told `(user)` when the user is gone.
+    pub after_delete: Option<Callback>,
+    /// Lifetime of the mailed link in seconds. Default 86400.
+    pub delete_token_expires_in: Option<i64>,
 }
 
 /// `session`.
@@ -968,31 +996,7 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ("databaseHooks", settings.database_hooks.is_some()),
         ("rateLimit.storage: secondary-storage", rate_limit.storage.as_deref() == Some("secondary-storage")),
         ("rateLimit.customStorage", rate_limit.custom_storage.is_some()),
-        ("emailAndPassword.sendResetPassword", settings.email_and_password.send_reset_password.is_some()),
-        ("emailAndPassword.onPasswordReset", settings.email_and_password.on_password_reset.is_some()),
         ("emailAndPassword.password", settings.email_and_password.password.is_some()),
-        (
-            "emailAndPassword.resetPasswordTokenExpiresIn",
-            settings.email_and_password.reset_password_token_expires_in.is_some(),
-        ),
-        (
-            "emailAndPassword.revokeSessionsOnPasswordReset",
-            settings.email_and_password.revoke_sessions_on_password_reset,
-        ),
-        (
-            "emailVerification.autoSignInAfterVerification",
-            settings.email_verification.auto_sign_in_after_verification,
-        ),
-        (
-            "emailVerification.beforeEmailVerification",
-            settings.email_verification.before_email_verification.is_some(),
-        ),
-        (
-            "emailVerification.afterEmailVerification",
-            settings.email_verification.after_email_verification.is_some(),
-        ),
-        ("user.changeEmail", user.change_email.is_some()),
-        ("user.deleteUser", user.delete_user.is_some()),
         (
             "additionalFields.*.transform, validator, onUpdate",
             [
@@ -1228,6 +1232,14 @@ mod tests {
         assert_eq!(
             problem(json!({"emailAndPassword": {"minPaswordLength": 9}})),
             "emailAndPassword.minPaswordLength: unknown option; did you mean `minPasswordLength`?"
+        );
+        assert_eq!(
+            problem(json!({"user": {"changeEmail": {"enable": true}}})),
+            "user.changeEmail.enable: unknown option; did you mean `enabled`?"
+        );
+        assert_eq!(
+            problem(json!({"user": {"deleteUser": {"enabled": true, "afterDeletion": {}}}})),
+            "user.deleteUser.afterDeletion: unknown option; did you mean `afterDelete`?"
         );
         assert_eq!(problem(json!({"baseurl": "x"})), "baseurl: unknown option; did you mean `baseURL`?");
         assert_eq!(

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use url::Url;
 
+use crate::auth::Auth;
 use crate::error::{Code, Error};
 use crate::outbound::Outbound;
 
@@ -79,6 +80,13 @@ impl Callback {
         if let Err(error) = self.call(http, name, args).await {
             tracing::error!(callback = name, %error, "callback failed");
         }
+    }
+
+    /// As [`Callback::tell`], beside the request: how long a mail takes to deliver is not to be seen
+    /// in the time of the answer.
+    pub fn tell_beside(&self, auth: &Auth, name: &'static str, args: Vec<Json>) {
+        let (callback, auth) = (self.clone(), auth.clone());
+        tokio::spawn(async move { callback.tell(auth.outbound(), name, args).await });
     }
 }
 

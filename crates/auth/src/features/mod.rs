@@ -9,10 +9,12 @@ pub mod basics;
 #[cfg(feature = "bearer")]
 pub mod bearer;
 pub mod email_password;
+pub mod email_verification;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 #[cfg(feature = "multi-session")]
 pub mod multi_session;
+pub mod password_reset;
 pub mod session;
 #[cfg(feature = "two-factor")]
 pub mod two_factor;
@@ -27,6 +29,8 @@ mod tests;
 pub const LIST: &[Room] = &[
     Room { plugin: None, make: basics::make },
     Room { plugin: None, make: email_password::make },
+    Room { plugin: None, make: email_verification::make },
+    Room { plugin: None, make: password_reset::make },
     Room { plugin: None, make: session::make },
     Room { plugin: None, make: account::make },
     Room { plugin: None, make: user::make },

@@ -114,14 +114,38 @@ pub fn sign_hs256(
 
 /// The claims of an HS256 token under this secret that is within its time.
 pub fn verify_hs256(secret: &Secret, token: &str, now: Timestamp) -> Option<Map<String, Value>> {
-    let jws = Jws::parse(token)?;
-    if jws.alg() != Some("HS256") {
-        return None;
+    match read_hs256(secret, token, now) {
+        Hs256::Good(claims) => Some(claims),
+        Hs256::Expired | Hs256::Wrong => None,
     }
-    hmac::verify(secret.hmac_key(), jws.input.as_bytes(), &jws.signature).ok()?;
-    let claims = object(&jws.payload)?;
+}
+
+/// What an HS256 token is, for those who tell a late one from a wrong one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hs256 {
+    /// Signed with this secret and within its time: its claims.
+    Good(Map<String, Value>),
+    /// Signed with this secret and too old.
+    Expired,
+    /// Anything else.
+    Wrong,
+}
+
+/// Reads an HS256 token under this secret.
+pub fn read_hs256(secret: &Secret, token: &str, now: Timestamp) -> Hs256 {
+    let Some(jws) = Jws::parse(token) else { return Hs256::Wrong };
+    if jws.alg() != Some("HS256")
+        || hmac::verify(secret.hmac_key(), jws.input.as_bytes(), &jws.signature).is_err()
+    {
+        return Hs256::Wrong;
+    }
+    let Some(claims) = object(&jws.payload) else { return Hs256::Wrong };
     let expect = Expect { issuer: None, audience: None, now, leeway_secs: 0 };
-    expect.check(&claims).is_ok().then_some(claims)
+    match expect.check(&claims) {
+        Ok(()) => Hs256::Good(claims),
+        Err(ClaimError::Expired) => Hs256::Expired,
+        Err(_) => Hs256::Wrong,
+    }
 }
 
 /// Header and claims of a token, **unverified**: to find the key, never to decide anything else.
@@ -275,6 +299,14 @@ mod tests {
     fn a_token_ends_at_its_second_without_leeway() {
         assert!(verify_hs256(&secret(), NODE, NOW.plus_seconds(3599)).is_some());
         assert!(verify_hs256(&secret(), NODE, NOW.plus_seconds(3600)).is_none());
+    }
+
+    #[test]
+    fn only_a_token_of_ours_is_called_expired() {
+        let late = NOW.plus_seconds(3600);
+        assert_eq!(read_hs256(&secret(), NODE, late), Hs256::Expired);
+        assert_eq!(read_hs256(&Secret::from("another secret"), NODE, late), Hs256::Wrong);
+        assert_eq!(read_hs256(&secret(), "x", late), Hs256::Wrong);
     }
 
     #[test]

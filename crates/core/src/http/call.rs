@@ -94,6 +94,28 @@ impl Request {
         self.trusts(url, true)
     }
 
+    /// The check of a URL to which a `GET` would send its visitor; what changes something has passed it
+    /// before its handler.
+    ///
+    /// # Errors
+    /// `INVALID_CALLBACK_URL`.
+    pub fn check_callback_url(&self, url: Option<&str>) -> Result<(), Error> {
+        match url.filter(|url| !url.is_empty()) {
+            Some(url) if !self.auth.config().skip_origin && !self.is_trusted_url(url) => {
+                Err(error::INVALID_CALLBACK_URL.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The query, read as a body is.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR`.
+    pub fn read_query<Q: FromFields>(&self) -> Result<Q, Error> {
+        body::read("query", Some(&Json::Object(self.query.clone())))
+    }
+
     fn trusts(&self, url: &str, allow_relative: bool) -> bool {
         trusts(&self.auth, &self.headers, url, allow_relative)
     }

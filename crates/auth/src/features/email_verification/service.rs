@@ -1,0 +1,255 @@
+//! The rules of mailed links that prove an address.
+
+use http::StatusCode;
+use portcullis_core::crypto::{Hs256, read_hs256};
+use portcullis_core::error::{self, Code, Error};
+use portcullis_core::hooks::Callback;
+use portcullis_core::http::body::is_email;
+use portcullis_core::http::{Cookies, Request};
+use portcullis_core::identity::{
+    CONFIRM_CHANGE, Handed, How, PROVE_CHANGE, ProofLink, Purpose, SEND_VERIFICATION_EMAIL, SessionUser,
+    SignIn as Proven, SignedIn, User, discreetly, hand_over,
+};
+use portcullis_core::store::Row;
+use serde_json::{Map, Value as Json, json};
+use url::Url;
+
+use super::errors;
+use super::wire::Ask;
+
+/// Mails the link that proves an address.
+///
+/// Whoever is signed in hears what is wrong. To strangers the answer is the same for every address, and no
+/// sooner for those that nobody has.
+pub(super) async fn send(request: &Request, current: Option<&SessionUser>, body: &Ask) -> Result<(), Error> {
+    let auth = &request.auth;
+    let Some(callback) = &auth.config().settings.email_verification.send_verification_email else {
+        tracing::error!("no address can be proven: emailVerification.sendVerificationEmail is not set");
+        return Err(errors::VERIFICATION_EMAIL_NOT_ENABLED.into());
+    };
+    let back = body.callback_url.as_deref();
+    let Some(SessionUser { user, .. }) = current else {
+        return discreetly(async {
+            match User::by_email(&mut auth.db(), &body.email).await? {
+                Some(user) if !user.email_verified => mail(request, callback, &user, back).await,
+                _ => Ok(()),
+            }
+        })
+        .await;
+    };
+    if User::normal_email(&user.email) != User::normal_email(&body.email) {
+        return Err(errors::EMAIL_MISMATCH.into());
+    }
+    if user.email_verified {
+        return Err(errors::EMAIL_ALREADY_VERIFIED.into());
+    }
+    mail(request, callback, user, back).await
+}
+
+/// A mail that was asked for: a delivery that fails is said (better-auth 1.7.6).
+async fn mail(request: &Request, callback: &Callback, user: &User, back: Option<&str>) -> Result<(), Error> {
+    let auth = &request.auth;
+    let link = ProofLink::new(request, user, Purpose::Prove, back)?;
+    let args = vec![link.message(user.for_webhook(auth)), request.for_webhook()];
+    callback.call(auth.outbound(), SEND_VERIFICATION_EMAIL, args).await?;
+    Ok(())
+}
+
+/// What came of following a link.
+pub(super) enum Outcome {
+    /// The visitor is told why not: by a parameter of the page they are sent to, or by the answer.
+    Refused(Code),
+    /// Done.
+    Done(Followed),
+}
+
+/// What goes back with a link that was good.
+#[derive(Default)]
+pub(super) struct Followed {
+    pub cookies: Cookies,
+    pub body: Map<String, Json>,
+}
+
+impl Followed {
+    fn with(cookies: Cookies, body: Json) -> Outcome {
+        let Json::Object(body) = body else { return Outcome::Done(Self { cookies, body: Map::new() }) };
+        Outcome::Done(Self { cookies, body })
+    }
+}
+
+/// The claims of a link.
+struct Claims {
+    email: String,
+    update_to: Option<String>,
+    request_type: Option<String>,
+    user_id: Option<String>,
+}
+
+impl Claims {
+    /// Another token that the secret signed (a cookie cache, say) has no address and is no link.
+    fn of(claims: &Map<String, Json>) -> Option<Self> {
+        let text = |name: &str| claims.get(name).and_then(Json::as_str).map(str::to_owned);
+        Some(Self {
+            email: text("email").filter(|email| is_email(email))?,
+            update_to: text("updateTo").filter(|to| !to.is_empty()),
+            request_type: text("requestType"),
+            user_id: text("userId"),
+        })
+    }
+}
+
+/// Does what a link is for.
+pub(super) async fn follow(request: &Request, token: &str, back: Option<&str>) -> Result<Outcome, Error> {
+    let auth = &request.auth;
+    let claims = match read_hs256(auth.config().secrets.current(), token, request.now) {
+        Hs256::Good(claims) => claims,
+        Hs256::Expired => return Ok(Outcome::Refused(errors::TOKEN_EXPIRED)),
+        Hs256::Wrong => return Ok(Outcome::Refused(errors::INVALID_TOKEN)),
+    };
+    let Some(claims) = Claims::of(&claims) else { return Ok(Outcome::Refused(errors::INVALID_TOKEN)) };
+    let Some(user) = User::by_email(&mut auth.db(), &claims.email).await? else {
+        return Ok(Outcome::Refused(user_not_found()));
+    };
+    match claims.update_to {
+        // The address has gone over to somebody else since; or a server before better-auth 1.7.16 has
+        // mailed the link, which then names no user.
+        Some(_) if claims.user_id.as_ref() != Some(&user.id) => Ok(Outcome::Refused(errors::INVALID_TOKEN)),
+        Some(new_email) => change(request, user, &new_email, claims.request_type.as_deref(), back).await,
+        None => prove(request, user).await,
+    }
+}
+
+fn user_not_found() -> Code {
+    error::USER_NOT_FOUND.at(StatusCode::UNAUTHORIZED)
+}
+
+/// The session that the request carries, from the store: a revoked one must not be handed out again.
+async fn session(request: &Request, cookies: &mut Cookies) -> Result<Option<SessionUser>, Error> {
+    request.session(How::authoritative(&request.auth), cookies).await
+}
+
+/// Calls a function of the operator's about a user.
+async fn ask(request: &Request, callback: &Callback, name: &str, user: &User) -> Result<(), Error> {
+    let auth = &request.auth;
+    let args = vec![user.for_webhook(auth), request.for_webhook()];
+    callback.call(auth.outbound(), &format!("emailVerification.{name}"), args).await?;
+    Ok(())
+}
+
+/// The address counts as proven from now on; of several who follow the link at once one is told so.
+async fn prove(request: &Request, user: User) -> Result<Outcome, Error> {
+    let auth = &request.auth;
+    let settings = &auth.config().settings.email_verification;
+    let done = || json!({ "status": true, "user": null });
+    if user.email_verified {
+        return Ok(Followed::with(Cookies::new(), done()));
+    }
+    if let Some(callback) = &settings.before_email_verification {
+        ask(request, callback, "beforeEmailVerification", &user).await?;
+    }
+    let unproven = User::ID
+        .is(user.id.as_str())
+        .and(User::EMAIL.is(user.email.as_str()))
+        .and(User::EMAIL_VERIFIED.is(false));
+    let changes = Row::new().with(User::EMAIL_VERIFIED.key, true).with(User::UPDATED_AT.key, request.now);
+    let Some(row) = auth.db().update_one(User::KEY, &unproven, changes).await? else {
+        // Somebody else followed the link in the meantime, or the address is another by now.
+        return Ok(Followed::with(Cookies::new(), done()));
+    };
+    let user = User::from_row(row)?;
+    if let Some(callback) = &settings.after_email_verification {
+        ask(request, callback, "afterEmailVerification", &user).await?;
+    }
+    if !settings.auto_sign_in_after_verification {
+        return Ok(Followed::with(Cookies::new(), done()));
+    }
+    let mut cookies = Cookies::new();
+    if let Some(current) = session(request, &mut cookies).await?
+        && current.user.id == user.id
+    {
+        let current = SessionUser { session: current.session, user };
+        cookies.extend(hand_over(request, &mut auth.db(), &current, Handed::default()).await?);
+        return Ok(Followed::with(cookies, done()));
+    }
+    // What reading the old session asked for would end the new one.
+    let proven = Proven { request, user, method: "email-verification", remember: true, fields: Row::new() };
+    Ok(match auth.sign_in(&mut auth.db(), proven).await? {
+        SignedIn::Session(_, cookies) => Followed::with(cookies, done()),
+        SignedIn::Challenge(challenge) => {
+            Outcome::Done(Followed { cookies: challenge.cookies, body: challenge.body })
+        }
+    })
+}
+
+/// A step in the change of an address.
+async fn change(
+    request: &Request,
+    user: User,
+    new_email: &str,
+    kind: Option<&str>,
+    back: Option<&str>,
+) -> Result<Outcome, Error> {
+    let auth = &request.auth;
+    let mut cookies = Cookies::new();
+    let current = session(request, &mut cookies).await?;
+    if current.as_ref().is_some_and(|current| current.user.id != user.id) {
+        return Ok(Outcome::Refused(errors::INVALID_USER));
+    }
+    let settings = &auth.config().settings.email_verification;
+    match kind {
+        Some(CONFIRM_CHANGE) => {
+            if let Some(callback) = &settings.send_verification_email {
+                let link = ProofLink::new(request, &user, Purpose::ProveChange(new_email), back)?;
+                let mut told = user.clone();
+                new_email.clone_into(&mut told.email);
+                let args = vec![link.message(told.for_webhook(auth)), request.for_webhook()];
+                callback.tell(auth.outbound(), SEND_VERIFICATION_EMAIL, args).await;
+            }
+            Ok(Followed::with(cookies, json!({ "status": true })))
+        }
+        Some(PROVE_CHANGE) => {
+            let same = User::ID.is(user.id.as_str()).and(User::EMAIL.is(user.email.as_str()));
+            let changes = Row::new()
+                .with(User::EMAIL.key, User::normal_email(new_email))
+                .with(User::EMAIL_VERIFIED.key, true)
+                .with(User::UPDATED_AT.key, request.now);
+            let row = match auth.db().update_one(User::KEY, &same, changes).await.map_err(Error::from) {
+                Ok(Some(row)) => row,
+                // Of several who follow the link at once one changes the address.
+                Ok(None) => return Ok(Outcome::Refused(user_not_found())),
+                // Somebody has signed up with it since; who follows the link owns it, so that is no secret.
+                Err(error) if error.is_unique() => {
+                    return Ok(Outcome::Refused(error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL));
+                }
+                Err(error) => return Err(error),
+            };
+            let user = User::from_row(row)?;
+            if let Some(callback) = &settings.after_email_verification {
+                ask(request, callback, "afterEmailVerification", &user).await?;
+            }
+            let view = user.view(auth);
+            // Who is signed in stays so; nobody is signed in by a change (better-auth 1.7.16).
+            if let Some(current) = current {
+                let current = SessionUser { session: current.session, user };
+                cookies.extend(hand_over(request, &mut auth.db(), &current, Handed::default()).await?);
+            }
+            Ok(Followed::with(cookies, json!({ "status": true, "user": view })))
+        }
+        _ => Ok(Outcome::Refused(errors::INVALID_TOKEN)),
+    }
+}
+
+/// The page with the reason, behind what its query says already and before its fragment.
+pub(super) fn with_error(page: &str, code: &str) -> Result<String, Error> {
+    const NOWHERE: &str = "https://relative.invalid";
+    let relative = page.starts_with('/');
+    let base = Url::parse(NOWHERE).map_err(Error::broken)?;
+    let mut url = if relative { base.join(page) } else { Url::parse(page) }.map_err(Error::broken)?;
+    let query = match url.query().filter(|query| !query.is_empty()) {
+        Some(query) => format!("{}&error={code}", query.strip_suffix('&').unwrap_or(query)),
+        None => format!("error={code}"),
+    };
+    url.set_query(Some(&query));
+    let whole = String::from(url);
+    Ok(if relative { whole.strip_prefix(NOWHERE).unwrap_or(page).to_owned() } else { whole })
+}

@@ -1,0 +1,38 @@
+#![doc = include_str!("README.md")]
+
+use std::sync::Arc;
+
+use portcullis_core::config::{ConfigError, Settings};
+use portcullis_core::feature::Feature;
+use portcullis_core::http::Routes;
+use serde_json::Value as Json;
+
+pub mod errors;
+mod routes;
+mod service;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests;
+mod wire;
+
+/// The room.
+#[derive(Debug)]
+pub struct PasswordReset;
+
+/// Makes the room.
+///
+/// # Errors
+/// None.
+pub fn make(_: Json, _: &Settings) -> Result<Arc<dyn Feature>, ConfigError> {
+    Ok(Arc::new(PasswordReset))
+}
+
+impl Feature for PasswordReset {
+    fn id(&self) -> &'static str {
+        "password-reset"
+    }
+
+    fn routes(&self) -> Routes {
+        routes::routes()
+    }
+}
