@@ -347,7 +347,7 @@ async fn refused(settings: Json) -> String {
         Err(error) => return error.to_string(),
     };
     let built = portcullis::AuthBuilder::new(LIST).settings(settings).build().await;
-    built.err().expect("must be refused").to_string()
+    built.expect_err("must be refused").to_string()
 }
 
 #[tokio::test]

@@ -12,5 +12,6 @@ mod own_room;
 
 #[cfg(test)]
 mod embedded;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod guards;

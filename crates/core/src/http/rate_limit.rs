@@ -656,10 +656,14 @@ mod tests {
         }
 
         #[test]
-        fn no_pattern_breaks_the_matcher(pattern in "[a/*?\\\\]{0,12}", path in "[a/\\\\]{0,12}") {
-            let matched = wildcard(&pattern, &path);
-            prop_assert_eq!(matched, wildcard(&pattern, &path));
-            prop_assert!(wildcard("/**", &path));
+        fn a_path_is_matched_by_itself_and_by_a_star_for_each_segment(path in "(/[a-c*?.]{1,3}){1,5}") {
+            let itself = path.replace('*', "\\*").replace('?', "\\?");
+            let longer = format!("{path}/x");
+            prop_assert!(wildcard(&itself, &path) && !wildcard(&itself, &longer));
+            let stars = "/*".repeat(path.matches('/').count());
+            prop_assert!(wildcard(&stars, &path) && !wildcard(&stars, &longer));
+            let (below, deep) = (format!("/**{itself}"), format!("/x/y{path}"));
+            prop_assert!(wildcard(&below, &deep) && !wildcard(&itself, &deep));
         }
     }
 }
