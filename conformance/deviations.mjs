@@ -33,6 +33,15 @@ const groups = [
     ],
   },
   {
+    id: "revoked-is-401",
+    reason: "the session is read from the store first, which renews the cache; then it is renewed again with what has changed",
+    differs: ["set-cookie"],
+    cases: [
+      "POST /update-session: as it should be, with a cookie cache",
+      "POST /update-user: as it should be, with a cookie cache",
+    ],
+  },
+  {
     id: "nothing-before-second-factor",
     reason: "better-auth makes a session, hands its token out in a header and a cookie, and ends it again; here none exists",
     differs: ["header set-auth-token", "header access-control-expose-headers", "set-cookie"],
