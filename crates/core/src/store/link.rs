@@ -320,3 +320,20 @@ fn date(text: &str) -> Option<crate::clock::Timestamp> {
         .or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
         .or_else(|| text.parse().map(epoch).ok())
 }
+
+/// Why a pool could not be opened. It tries again until its time is over and then knows only that; one
+/// attempt on its own says what is wrong (refused, unknown host, wrong password).
+pub(super) async fn why_not<O>(error: sqlx::Error, options: &O) -> StoreError
+where
+    O: sqlx::ConnectOptions,
+    O::Connection: Sized,
+{
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error.into();
+    }
+    let attempt = tokio::time::timeout(std::time::Duration::from_secs(2), options.connect());
+    match attempt.await {
+        Ok(Err(cause)) => cause.into(),
+        Ok(Ok(_)) | Err(_) => error.into(),
+    }
+}

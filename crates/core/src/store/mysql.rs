@@ -11,7 +11,7 @@ use sqlx::{
 };
 use time::{Date, OffsetDateTime};
 
-use super::link::{Found, Slot, pool_options};
+use super::link::{Found, Slot, pool_options, why_not};
 use super::sql::{Native, Param};
 use super::value::Value;
 use super::{ConnectOptions, StoreError};
@@ -32,13 +32,13 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::MySqlPool,
         .timezone(Some("+00:00".to_owned()))
         .statement_cache_capacity(256)
         .disable_statement_logging();
-    let pool = pool_options::<MySql>(options.max_connections, options.acquire_timeout)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(sqlx::raw_sql(SETTINGS)).await.map(drop) })
-        })
-        .connect_with(connect)
-        .await?;
-    Ok(pool)
+    let pool = pool_options::<MySql>(options.max_connections, options.acquire_timeout).after_connect(
+        |connection, _| Box::pin(async move { connection.execute(sqlx::raw_sql(SETTINGS)).await.map(drop) }),
+    );
+    match pool.connect_with(connect.clone()).await {
+        Ok(pool) => Ok(pool),
+        Err(error) => Err(why_not(error, &connect).await),
+    }
 }
 
 pub(super) fn bind(params: Vec<Param>) -> Result<MySqlArguments, StoreError> {

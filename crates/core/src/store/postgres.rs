@@ -15,7 +15,7 @@ use sqlx::{
 };
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
-use super::link::{Found, Slot, pool_options};
+use super::link::{Found, Slot, pool_options, why_not};
 use super::sql::{Native, Param};
 use super::value::Value;
 use super::{ConnectOptions, StoreError};
@@ -107,10 +107,11 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<(sqlx::PgPool, P
         }
         Pooling::Direct
     };
-    let pool = pool_options::<Postgres>(options.max_connections, options.acquire_timeout)
-        .connect_with(connect)
-        .await?;
-    Ok((pool, pooling))
+    let pool = pool_options::<Postgres>(options.max_connections, options.acquire_timeout);
+    match pool.connect_with(connect.clone()).await {
+        Ok(pool) => Ok((pool, pooling)),
+        Err(error) => Err(why_not(error, &connect).await),
+    }
 }
 
 pub(super) fn bind(params: Vec<Param>) -> Result<PgArguments, StoreError> {

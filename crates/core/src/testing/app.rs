@@ -59,7 +59,7 @@ pub struct TestApp {
 /// The origin that actors come from; it is the app's own.
 pub const ORIGIN: &str = "http://localhost:3000";
 /// Its secret.
-pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET: &str = "q8Zr0xN1vKp5sTy7uWb3cDe9fGh2jLm4";
 
 impl TestApp {
     /// An app with these rooms and settings (Better Auth's JSON) over sensible ones for tests:

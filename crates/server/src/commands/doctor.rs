@@ -202,14 +202,6 @@ fn cookies(config: &Config, report: &mut Report) {
             _ => {}
         }
     }
-    let default = &config.settings.advanced.default_cookie_attributes;
-    let none = default.same_site.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("none"));
-    if none && !default.secure.unwrap_or(config.secure_cookies) {
-        report.fail(
-            "cookies",
-            "SameSite=None without Secure: browsers drop them; use https and advanced.useSecureCookies",
-        );
-    }
     if let Some(domain) = &config.cookie_domain {
         cookie_domain(domain, &config.base_url, report);
     }
@@ -352,11 +344,6 @@ FAIL  cookies   the domain ple.co.uk does not cover the host app.example.co.uk o
 ok    secret    is long enough
 warn  baseURL   is http; passwords and cookies travel readable unless this is a private network
 FAIL  cookies   are Secure, but baseURL is http: browsers drop them; use https or remove advanced.useSecureCookies
-"#);
-        insta::assert_snapshot!(found(json!({ "advanced": { "defaultCookieAttributes": { "sameSite": "None" } } }), Environment::Development), @r#"
-ok    secret    is long enough
-ok    baseURL   is taken from each request; set it for production
-FAIL  cookies   SameSite=None without Secure: browsers drop them; use https and advanced.useSecureCookies
 "#);
         insta::assert_snapshot!(found(json!({ "secret": "short", "baseURL": "https://a.example", "advanced": { "useSecureCookies": false } }), Environment::Test), @r#"
 warn  secret    is short or simple; production refuses it, make another with `portcullis secret`

@@ -56,7 +56,8 @@ fn a_directory_that_is_missing_or_not_writable_is_named() {
 #[test]
 fn a_database_that_is_not_there_is_named_without_its_password() {
     let error = refused("database = 'postgres://app:hunter2@127.0.0.1:1/auth'", &[]);
-    assert!(error.contains("the database is not available") && !error.contains("hunter2"), "{error}");
+    assert!(error.contains("the database is not available") && error.contains("refused"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
     insta::assert_snapshot!(refused("database = 'oracle://x'", &[]), @"portcullis: database: database error: the database URL must start with sqlite:, postgres:// or mysql://");
 }
 

@@ -18,7 +18,7 @@ use crate::features::LIST;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 async fn app(options: Json) -> TestApp {
-    TestApp::start(LIST, json!({ "plugins": { "jwt": options } })).await
+    TestApp::start(LIST, json!({ "secret": SECRET, "plugins": { "jwt": options } })).await
 }
 
 /// An app whose room the test holds, so that options may be closures and the room may be asked.
