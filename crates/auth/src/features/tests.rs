@@ -300,3 +300,32 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn options_of_rooms_that_cannot_stand_are_refused_by_name() {
+    for (plugin, options, key) in [
+        ("multiSession", json!({ "maximumSessions": 0 }), "plugins.multiSession.maximumSessions"),
+        (
+            "twoFactor",
+            json!({ "backupCodeOptions": { "amount": 101 } }),
+            "plugins.twoFactor.backupCodeOptions.amount",
+        ),
+        ("twoFactor", json!({ "totpOptions": { "digits": 9 } }), "plugins.twoFactor.totpOptions.digits"),
+        (
+            "bearer",
+            json!({ "requireSignatur": true }),
+            "plugins.bearer.requireSignatur: unknown option; did you mean `requireSignature`?",
+        ),
+        ("organization", json!({}), "plugins.organization: is a plugin of Better Auth"),
+        ("beerer", json!({}), "plugins.beerer: unknown plugin; did you mean `bearer`?"),
+    ] {
+        let builder =
+            crate::Auth::builder().secret("q8Zr0xN1vKp5sTy7uWb3cDe9fGh2jLm4").plugin(plugin, options);
+        let error = builder.build().await.map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("configuration: {key}")), "{error}");
+    }
+    let builder = crate::Auth::builder().secret("q8Zr0xN1vKp5sTy7uWb3cDe9fGh2jLm4");
+    let misspelt = builder.configure(|settings| settings.disabled_paths.push("/sign-up/emial".to_owned()));
+    let error = misspelt.build().await.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("did you mean `/sign-up/email`?"), "{error}");
+}

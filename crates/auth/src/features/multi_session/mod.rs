@@ -40,9 +40,14 @@ pub struct MultiSession {
 /// Makes the room.
 ///
 /// # Errors
-/// An option that does not exist.
+/// An option that does not exist or cannot stand.
 pub fn make(options: Json, _: &Settings) -> Result<Arc<dyn Feature>, ConfigError> {
-    Ok(Arc::new(MultiSession { options: read("plugins.multiSession", options)? }))
+    let options: Options = read("plugins.multiSession", options)?;
+    if options.maximum_sessions == Some(0) {
+        let problem = "is 0: no session could be kept; leave the plugin out instead";
+        return Err(ConfigError::new("plugins.multiSession.maximumSessions", problem));
+    }
+    Ok(Arc::new(MultiSession { options }))
 }
 
 impl Feature for MultiSession {

@@ -205,6 +205,13 @@ impl Options {
         if self.otp_options.period.is_some_and(|minutes| !minutes.is_finite() || minutes < 0.0) {
             return Err(ConfigError::new("plugins.twoFactor.otpOptions.period", "must be minutes, above 0"));
         }
+        let codes = &self.backup_code_options;
+        for (option, value, most) in [("amount", codes.amount, 100), ("length", codes.length, 64)] {
+            if value.is_some_and(|value| value > most) {
+                let key = format!("plugins.twoFactor.backupCodeOptions.{option}");
+                return Err(ConfigError::new(key, format!("must be at most {most}")));
+            }
+        }
         for (table, names, columns) in [
             ("user", &self.schema.user, &[ENABLED] as &[&str]),
             (
