@@ -21,7 +21,7 @@ pub struct CurrentSession(pub SessionUser);
 pub struct MaybeSession(pub Option<SessionUser>);
 
 async fn read(parts: &Parts, auth: &Auth) -> Result<Option<SessionUser>, Error> {
-    let request = Request::of_parts(auth, parts);
+    let request = Request::of_parts(auth, parts.clone());
     // Nothing is extended here: the new cookie could not reach the client.
     let how = How { skip_refresh: true, ..How::default() };
     Ok(read_session(&request, how).await?.found)

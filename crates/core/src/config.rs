@@ -19,6 +19,7 @@ use url::Url;
 use crate::crypto::{HashKind, Secret, Secrets};
 use crate::hooks::Callback;
 use crate::http::RateLimit;
+use crate::store::Schema;
 
 pub use sanity::nearest;
 
@@ -302,6 +303,28 @@ pub struct TableSettings {
     pub disable_cleanup: bool,
     /// `verification` only; not part of this version.
     pub store_in_database: Option<bool>,
+}
+
+/// A room's `schema` option for one table: its names in the database.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct TableNames {
+    /// The table's name.
+    pub model_name: Option<String>,
+    /// Column names by field.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl TableNames {
+    /// Renames the table and its columns.
+    pub fn apply(&self, schema: &mut Schema, table: &str) {
+        if let Some(name) = &self.model_name {
+            schema.set_table_name(table, name.clone());
+        }
+        for (column, name) in &self.fields {
+            schema.set_column_name(table, column, name.clone());
+        }
+    }
 }
 
 /// `additionalFields`, in the order written.

@@ -224,8 +224,6 @@ errors! {
     MISSING_FIELD = 400 "Field is required";
     /// The body or query has the wrong shape; the message says where.
     VALIDATION_ERROR = 400 "Validation Error";
-    /// The update needs a JSON object.
-    BODY_MUST_BE_AN_OBJECT = 400 "Body must be an object";
     /// `POST /get-session` without `session.deferSessionRefresh`.
     METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED = 405 "POST method requires deferSessionRefresh to be enabled in session config";
     /// `Content-Type` is not JSON.

@@ -1,6 +1,5 @@
-//! The one HTTP client. Requests to addresses that users or third parties name go through
-//! [`Outbound::guarded`], which cannot reach private networks; webhooks, whose URLs the operator
-//! wrote, may.
+//! The one HTTP client. So far it calls webhooks only: the operator wrote their URLs, so they may be on
+//! private networks. Addresses that users or third parties name need a guard that this does not have.
 
 use std::time::Duration;
 

@@ -48,21 +48,21 @@ pub struct Request {
 
 impl Request {
     /// A request without a body, from its head: what routes and extractors share.
-    pub fn of_parts(auth: &Auth, parts: &http::request::Parts) -> Self {
+    pub fn of_parts(auth: &Auth, parts: http::request::Parts) -> Self {
         let full = parts.uri.path();
         let base = auth.config().base_path.as_str();
         let path = full.strip_prefix(base).filter(|p| p.starts_with('/')).unwrap_or(full).to_owned();
         let mut request = Self {
-            method: parts.method.clone(),
+            method: parts.method,
             path,
             params: Vec::new(),
             query: super::routes::query(parts.uri.query().unwrap_or_default()),
             cookies: RequestCookies::parse(&parts.headers),
-            headers: parts.headers.clone(),
             body: None,
             now: auth.clock().now(),
             ip: auth.client_ip().find(&parts.headers),
             had_cookies: parts.headers.contains_key(http::header::COOKIE),
+            headers: parts.headers,
             auth: auth.clone(),
         };
         for seam in &auth.seams().read_session {

@@ -245,7 +245,7 @@ async fn handle(
     http: HttpRequest,
 ) -> Result<Answer, Error> {
     let (parts, body) = http.into_parts();
-    let mut request = Request::of_parts(&auth, &parts);
+    let mut request = Request::of_parts(&auth, parts);
     let config = auth.config();
     if config.settings.disabled_paths.contains(&request.path) {
         let mut answer = Answer::empty(StatusCode::NOT_FOUND);
@@ -253,8 +253,8 @@ async fn handle(
         return Ok(answer);
     }
     request.params = params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    if parts.method != Method::GET {
-        request.body = read_body(&parts.headers, body, config.max_body_bytes, route.form).await?;
+    if request.method != Method::GET {
+        request.body = read_body(&request.headers, body, config.max_body_bytes, route.form).await?;
     }
     request.check_mutation()?;
     let mut answer = (route.handler)(request, route.csrf).await?;

@@ -20,9 +20,7 @@ mod store;
 #[cfg(feature = "testing")]
 mod tests;
 
-pub use options::{
-    AdapterOptions, JwksOptions, KeyPairOptions, Options, SchemaOptions, TableNames, TokenOptions,
-};
+pub use options::{AdapterOptions, JwksOptions, KeyPairOptions, Options, SchemaOptions, TokenOptions};
 pub use store::Jwk;
 
 use keys::Keys;
@@ -69,13 +67,7 @@ impl Feature for Jwt {
     }
 
     fn rename(&self, schema: &mut Schema) {
-        let names = &self.keys.rules.written.schema.jwks;
-        if let Some(name) = &names.model_name {
-            schema.set_table_name(Jwk::KEY, name.clone());
-        }
-        for (field, name) in &names.fields {
-            schema.set_column_name(Jwk::KEY, field, name.clone());
-        }
+        self.keys.rules.written.schema.jwks.apply(schema, Jwk::KEY);
     }
 
     fn routes(&self) -> Routes {

@@ -1,9 +1,7 @@
 //! `plugins.jwt`: as written, and checked.
 
-use std::collections::BTreeMap;
-
 use portcullis_core::clock::Timestamp;
-use portcullis_core::config::{CacheStrategy, Config, ConfigError};
+use portcullis_core::config::{CacheStrategy, Config, ConfigError, TableNames};
 use portcullis_core::crypto::Algorithm;
 use portcullis_core::hooks::Callback;
 use serde::Deserialize;
@@ -96,16 +94,6 @@ pub struct AdapterOptions {
 pub struct SchemaOptions {
     /// The table.
     pub jwks: TableNames,
-}
-
-/// Names of one table.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct TableNames {
-    /// The table's name.
-    pub model_name: Option<String>,
-    /// Column names by field.
-    pub fields: BTreeMap<String, String>,
 }
 
 /// A kind of key.

@@ -614,7 +614,7 @@ fn request(app: &TestApp) -> Request {
         .body(())
         .unwrap()
         .into_parts();
-    Request::of_parts(&app.auth, &parts)
+    Request::of_parts(&app.auth, parts)
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The room's options, with Better Auth's names.
 
-use portcullis_core::config::ConfigError;
+use portcullis_core::config::{ConfigError, TableNames};
 use portcullis_core::hooks::Callback;
 use portcullis_core::store::Schema;
 use serde::Deserialize;
@@ -178,16 +178,6 @@ pub struct SchemaOptions {
     pub two_factor: TableNames,
 }
 
-/// Names of a table and its columns in the database.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct TableNames {
-    /// The table.
-    pub model_name: Option<String>,
-    /// Columns by key.
-    pub fields: std::collections::BTreeMap<String, String>,
-}
-
 /// JavaScript's `value || default`: nothing and zero mean the default.
 fn or(value: Option<u32>, default: u32) -> u32 {
     value.filter(|value| *value != 0).unwrap_or(default)
@@ -234,12 +224,7 @@ impl Options {
     /// Gives tables and columns the operator's names.
     pub(super) fn rename(&self, schema: &mut Schema) {
         for (table, names) in [("user", &self.schema.user), (Factor::KEY, &self.schema.two_factor)] {
-            if let Some(name) = &names.model_name {
-                schema.set_table_name(table, name.clone());
-            }
-            for (column, name) in &names.fields {
-                schema.set_column_name(table, column, name.clone());
-            }
+            names.apply(schema, table);
         }
         if let Some(name) = &self.two_factor_table {
             schema.set_table_name(Factor::KEY, name.clone());

@@ -96,10 +96,8 @@ pub(super) async fn send(request: &Request, options: &Options, answerer: &Answer
 
 /// The request, as functions of the operator see it.
 fn context(request: &Request) -> Json {
-    let mut context = request.for_webhook();
+    let mut context = request.context_for_webhook();
     if let Some(map) = context.as_object_mut() {
-        map.insert("$type".into(), Json::from("Context"));
-        map.insert("path".into(), Json::from(request.path.as_str()));
         map.insert("body".into(), request.body.clone().unwrap_or(Json::Null));
     }
     context
