@@ -1,10 +1,11 @@
 //! The `account` table: the ways in which users sign in.
 
+use super::rows;
 use super::user::User;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::{Db, Row};
+use crate::store::{Db, Filter, Row};
 use crate::table;
 
 /// The provider of accounts with a password; their `accountId` is the user's id.
@@ -65,7 +66,24 @@ impl Account {
             .with(Self::PASSWORD.key, hash)
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
-        Ok(Self::from_row(db.insert(Self::KEY, auth.with_new_id(row)).await?)?)
+        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
+    }
+
+    /// A user's ways to sign in.
+    pub async fn list_of(db: &mut Db<'_>, user: &str) -> Result<Vec<Self>, Error> {
+        let rows = db.list(Self::KEY, &Self::USER_ID.is(user).into()).await?;
+        rows.into_iter().map(|row| Ok(Self::from_row(row)?)).collect()
+    }
+
+    /// Deletes what the filter takes; how many those were.
+    pub async fn delete(auth: &Auth, db: &mut Db<'_>, filter: &Filter) -> Result<u64, Error> {
+        rows::delete(auth, db, Self::KEY, filter).await
+    }
+
+    /// Replaces the hash, whatever it was.
+    pub async fn set_password(&self, auth: &Auth, db: &mut Db<'_>, hash: String) -> Result<(), Error> {
+        self.write_password(auth, db, &Self::ID.is(self.id.as_str()), hash).await?;
+        Ok(())
     }
 
     /// Replaces the hash, if it is still the one that was read: of two changes at once one wins.
@@ -74,8 +92,18 @@ impl Account {
             Some(old) => Self::PASSWORD.is(old.as_str()),
             None => Self::PASSWORD.is_null(),
         };
+        self.write_password(auth, db, &Self::ID.is(self.id.as_str()).and(same), hash).await
+    }
+
+    async fn write_password(
+        &self,
+        auth: &Auth,
+        db: &mut Db<'_>,
+        filter: &Filter,
+        hash: String,
+    ) -> Result<bool, Error> {
         let changes =
             Row::new().with(Self::PASSWORD.key, hash).with(Self::UPDATED_AT.key, auth.clock().now());
-        Ok(db.update(Self::KEY, &Self::ID.is(self.id.as_str()).and(same), changes).await? > 0)
+        Ok(rows::update(auth, db, Self::KEY, filter, changes).await?.is_some())
     }
 }

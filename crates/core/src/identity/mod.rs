@@ -7,6 +7,7 @@ mod fields;
 pub mod password;
 mod proof;
 mod reading;
+mod rows;
 mod session;
 mod sign_in;
 mod user;

@@ -84,14 +84,14 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         }
     }
 
-    let Some(current) = Session::find(&mut db, token).await? else {
+    let Some(current) = Session::find(auth, &mut db, token).await? else {
         reading.cookies.extend(clear_session_cookies(request, false));
         return Ok(reading);
     };
     if current.session.expires_at < request.now {
         reading.cookies = clear_session_cookies(request, false);
         if !rules.defer_refresh || how.post {
-            Session::delete(&mut db, token).await?;
+            Session::delete(auth, &mut db, token).await?;
         }
         return Ok(reading);
     }
@@ -112,7 +112,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         let changes = Row::new()
             .with(Session::EXPIRES_AT.key, request.now.plus_seconds(rules.expires_in))
             .with(Session::UPDATED_AT.key, request.now);
-        let Some(session) = Session::update(&mut db, token, changes).await? else {
+        let Some(session) = Session::update(auth, &mut db, token, changes).await? else {
             // Ended by somebody else between the read and the write.
             let refused = Error::from(error::FAILED_TO_GET_SESSION);
             return Err(refused.with_cookies(clear_session_cookies(request, false)));

@@ -4,12 +4,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::cache;
 use super::fields::to_json;
+use super::rows;
 use super::user::User;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::{Cookies, Request};
-use crate::store::{Db, DefaultValue, Row};
+use crate::store::{Db, DefaultValue, Query, Row};
 use crate::table;
 
 table! {
@@ -91,11 +92,11 @@ impl Session {
             .with(Self::IP_ADDRESS.key, request.ip.as_deref().unwrap_or_default())
             .with(Self::USER_AGENT.key, request.header("user-agent").unwrap_or_default())
             .with(Self::USER_ID.key, user.id.as_str());
-        Ok(Self::from_row(db.insert(Self::KEY, auth.with_new_id(row)).await?)?)
+        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
     }
 
     /// The session of a token with its user, in one query; expired ones too.
-    pub async fn find(db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
+    pub async fn find(_auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
         let on = (Self::USER_ID.key, User::ID.key);
         let Some((session, user)) = db.find_with(Self::KEY, &Self::TOKEN.is(token), User::KEY, on).await?
         else {
@@ -104,34 +105,81 @@ impl Session {
         Ok(Some(SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? }))
     }
 
+    /// Of these tokens the sessions that are still good, oldest first, with their users.
+    pub async fn find_all(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        tokens: &[String],
+    ) -> Result<Vec<SessionUser>, Error> {
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let good = Self::TOKEN.one_of(tokens).and(Self::EXPIRES_AT.gt(auth.clock().now()));
+        let rows = db.list(Self::KEY, &Query::from(good).oldest_first(Self::CREATED_AT.key)).await?;
+        let sessions: Vec<Self> = rows.into_iter().map(Self::from_row).collect::<Result<_, _>>()?;
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let owners = User::ID.one_of(sessions.iter().map(|session| &session.user_id));
+        let rows = db.list(User::KEY, &owners.into()).await?;
+        let users: Vec<User> = rows.into_iter().map(User::from_row).collect::<Result<_, _>>()?;
+        Ok(sessions
+            .into_iter()
+            .filter_map(|session| {
+                // A session goes with its user, so one without is just being deleted.
+                let user = users.iter().find(|user| user.id == session.user_id)?.clone();
+                Some(SessionUser { session, user })
+            })
+            .collect())
+    }
+
     /// A user's sessions that are still good.
-    pub async fn list_active(db: &mut Db<'_>, user: &str, now: Timestamp) -> Result<Vec<Self>, Error> {
-        let active = Self::USER_ID.is(user).and(Self::EXPIRES_AT.gt(now));
+    pub async fn list_active(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<Vec<Self>, Error> {
+        let active = Self::USER_ID.is(user).and(Self::EXPIRES_AT.gt(auth.clock().now()));
         let rows = db.list(Self::KEY, &active.into()).await?;
         rows.into_iter().map(|row| Ok(Self::from_row(row)?)).collect()
     }
 
     /// Changes a session; `None` when it is gone.
-    pub async fn update(db: &mut Db<'_>, token: &str, changes: Row) -> Result<Option<Self>, Error> {
-        let row = db.update_one(Self::KEY, &Self::TOKEN.is(token), changes).await?;
+    pub async fn update(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        token: &str,
+        changes: Row,
+    ) -> Result<Option<Self>, Error> {
+        let row = rows::update(auth, db, Self::KEY, &Self::TOKEN.is(token), changes).await?;
         Ok(row.map(Self::from_row).transpose()?)
     }
 
     /// Ends a session.
-    pub async fn delete(db: &mut Db<'_>, token: &str) -> Result<(), Error> {
-        db.delete(Self::KEY, &Self::TOKEN.is(token)).await?;
+    pub async fn delete(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<(), Error> {
+        rows::delete(auth, db, Self::KEY, &Self::TOKEN.is(token)).await?;
+        Ok(())
+    }
+
+    /// Ends a session if it is this user's; whether it was.
+    pub async fn delete_own(auth: &Auth, db: &mut Db<'_>, user: &str, token: &str) -> Result<bool, Error> {
+        let own = Self::TOKEN.is(token).and(Self::USER_ID.is(user));
+        Ok(rows::delete(auth, db, Self::KEY, &own).await? > 0)
+    }
+
+    /// Ends the sessions of these tokens.
+    pub async fn delete_each(auth: &Auth, db: &mut Db<'_>, tokens: &[String]) -> Result<(), Error> {
+        if !tokens.is_empty() {
+            rows::delete(auth, db, Self::KEY, &Self::TOKEN.one_of(tokens)).await?;
+        }
         Ok(())
     }
 
     /// Ends all sessions of a user.
-    pub async fn delete_all(db: &mut Db<'_>, user: &str) -> Result<(), Error> {
-        db.delete(Self::KEY, &Self::USER_ID.is(user)).await?;
+    pub async fn delete_all(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+        rows::delete(auth, db, Self::KEY, &Self::USER_ID.is(user)).await?;
         Ok(())
     }
 
     /// Ends all sessions of a user but one.
-    pub async fn delete_others(db: &mut Db<'_>, user: &str, keep: &str) -> Result<(), Error> {
-        db.delete(Self::KEY, &Self::USER_ID.is(user).and(Self::TOKEN.not(keep))).await?;
+    pub async fn delete_others(auth: &Auth, db: &mut Db<'_>, user: &str, keep: &str) -> Result<(), Error> {
+        rows::delete(auth, db, Self::KEY, &Self::USER_ID.is(user).and(Self::TOKEN.not(keep))).await?;
         Ok(())
     }
 

@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::account::Account;
 use super::fields::to_json;
+use super::rows;
+use super::session::Session;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::{Db, Row};
+use crate::store::{Db, Filter, Row};
 use crate::table;
 use unicode_normalization::UnicodeNormalization;
 
@@ -59,22 +62,41 @@ impl User {
     /// Writes a new user and reads it back as stored.
     pub async fn create(auth: &Auth, db: &mut Db<'_>, fields: Row) -> Result<Self, Error> {
         let now = auth.clock().now();
-        let mut row = auth.with_new_id(fields);
+        let mut row = fields;
         row.set(Self::CREATED_AT.key, now);
         row.set(Self::UPDATED_AT.key, now);
-        Ok(Self::from_row(db.insert(Self::KEY, row).await?)?)
+        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
     }
 
     /// Changes fields and reads the user back; `None` when the user is gone.
-    pub async fn update(
+    pub async fn update(auth: &Auth, db: &mut Db<'_>, id: &str, changes: Row) -> Result<Option<Self>, Error> {
+        Self::update_if(auth, db, &Self::ID.is(id), changes).await
+    }
+
+    /// Changes fields of the user whom the filter takes; `None` when it takes none (any more).
+    pub async fn update_if(
         auth: &Auth,
         db: &mut Db<'_>,
-        id: &str,
+        filter: &Filter,
         mut changes: Row,
     ) -> Result<Option<Self>, Error> {
         changes.set(Self::UPDATED_AT.key, auth.clock().now());
-        let row = db.update_one(Self::KEY, &Self::ID.is(id), changes).await?;
+        let row = rows::update(auth, db, Self::KEY, filter, changes).await?;
         Ok(row.map(Self::from_row).transpose()?)
+    }
+
+    /// Deletes a user and what is theirs; `false` when somebody else has.
+    pub async fn delete(auth: &Auth, db: &mut Db<'_>, id: &str) -> Result<bool, Error> {
+        // Tables that were made elsewhere may not do this by themselves; what rooms keep goes with the
+        // user.
+        Session::delete_all(auth, db, id).await?;
+        Account::delete(auth, db, &Account::USER_ID.is(id)).await?;
+        Self::delete_if(auth, db, &Self::ID.is(id)).await
+    }
+
+    /// Deletes the user whom the filter takes, and nothing else of theirs; `false` when it takes none.
+    pub async fn delete_if(auth: &Auth, db: &mut Db<'_>, filter: &Filter) -> Result<bool, Error> {
+        Ok(rows::delete(auth, db, Self::KEY, filter).await? > 0)
     }
 
     /// What a failed write of these fields is to the client: a value that somebody else took between

@@ -1,9 +1,10 @@
 //! The `verification` table: things that are said once and must come back once.
 
+use super::rows;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::{Db, Query, Row, StoreError};
+use crate::store::{Db, Query, Row};
 use crate::table;
 
 table! {
@@ -50,7 +51,7 @@ impl Verification {
             .with(Self::EXPIRES_AT.key, expires_at)
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
-        Ok(Self::from_row(db.insert(Self::KEY, auth.with_new_id(row)).await?)?)
+        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
     }
 
     /// Takes a place that one row can have; of any number of callers one gets it (`true`), the others
@@ -69,16 +70,16 @@ impl Verification {
             .with(Self::EXPIRES_AT.key, expires_at)
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
-        match db.insert(Self::KEY, row).await {
+        match rows::create(auth, db, Self::KEY, row).await {
             Ok(_) => Ok(true),
             // The primary key decides, not a look beforehand.
-            Err(StoreError::Unique { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) if error.is_unique() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// The newest value under an identifier, expired or not.
-    pub async fn latest(db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
+    pub async fn latest(_auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
         let newest = Query::from(Self::IDENTIFIER.is(identifier)).newest_first(Self::CREATED_AT.key).limit(1);
         let row = db.list(Self::KEY, &newest).await?.into_iter().next();
         Ok(row.map(Self::from_row).transpose()?)
@@ -87,26 +88,26 @@ impl Verification {
     /// The newest value under an identifier, if it has not expired.
     pub async fn find(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
         let now = auth.clock().now();
-        Ok(Self::latest(db, identifier).await?.filter(|row| row.expires_at >= now))
+        Ok(Self::latest(auth, db, identifier).await?.filter(|row| row.expires_at >= now))
     }
 
     /// Takes the newest value under an identifier away; of any number of callers one gets it.
     ///
     /// Older values under the identifier go with it. An expired one counts as absent.
     pub async fn consume(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
-        let Some(newest) = Self::latest(db, identifier).await? else { return Ok(None) };
-        let Some(row) = db.consume(Self::KEY, &Self::ID.is(newest.id.as_str())).await? else {
+        let Some(newest) = Self::latest(auth, db, identifier).await? else { return Ok(None) };
+        let Some(row) = rows::consume(auth, db, Self::KEY, &Self::ID.is(newest.id.as_str())).await? else {
             return Ok(None);
         };
         let taken = Self::from_row(row)?;
         let siblings = Self::IDENTIFIER.is(identifier).and(Self::CREATED_AT.le(taken.created_at));
-        db.delete(Self::KEY, &siblings).await?;
+        rows::delete(auth, db, Self::KEY, &siblings).await?;
         Ok((taken.expires_at >= auth.clock().now()).then_some(taken))
     }
 
     /// Forgets everything under an identifier.
-    pub async fn delete(db: &mut Db<'_>, identifier: &str) -> Result<(), Error> {
-        db.delete(Self::KEY, &Self::IDENTIFIER.is(identifier)).await?;
+    pub async fn delete(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<(), Error> {
+        rows::delete(auth, db, Self::KEY, &Self::IDENTIFIER.is(identifier)).await?;
         Ok(())
     }
 
@@ -114,7 +115,7 @@ impl Verification {
     pub async fn swap_value(&self, auth: &Auth, db: &mut Db<'_>, value: &str) -> Result<bool, Error> {
         let same = Self::ID.is(self.id.as_str()).and(Self::VALUE.is(self.value.as_str()));
         let changes = Row::new().with(Self::VALUE.key, value).with(Self::UPDATED_AT.key, auth.clock().now());
-        Ok(db.update(Self::KEY, &same, changes).await? == 1)
+        Ok(rows::update(auth, db, Self::KEY, &same, changes).await?.is_some())
     }
 }
 

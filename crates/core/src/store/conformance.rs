@@ -4,12 +4,14 @@
 //! is not kept. Run it with a pool of one as well: no verb may need a second connection.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::{
     Column, ConnectOptions, Dialect, Filter, IdKind, Order, Query, Row, Schema, Store, StoreError, Table,
     Value,
 };
 use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
 
 /// The options of a new, empty database, without a schema; takes the schema's id kind along.
 pub trait Fresh {
@@ -172,6 +174,7 @@ pub async fn run(fresh: impl Fresh) -> Result<(), StoreError> {
     changes_touch_what_the_filter_takes(&store).await?;
     a_taken_value_is_a_unique_violation(&store).await?;
     a_dropped_transaction_leaves_nothing(&store).await?;
+    what_waits_for_a_commit_happens_after_it(&store).await?;
     defaults_are_applied(&store).await?;
     wrong_types_are_refused_by_name(&store).await?;
     store.close().await;
@@ -438,6 +441,39 @@ async fn a_taken_value_is_a_unique_violation(store: &Store) -> Result<(), StoreE
     Ok(())
 }
 
+/// What waits for a commit happens after it, in order and though one of it fails; never without it.
+async fn what_waits_for_a_commit_happens_after_it(store: &Store) -> Result<(), StoreError> {
+    let done = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let job = |name: &'static str, fails: bool| {
+        let (store, done) = (store.clone(), Arc::clone(&done));
+        async move {
+            let rows = store.db().count(Thing::KEY, &Filter::All).await?;
+            done.lock().map_err(|e| Error::broken(e.to_string()))?.push((name, rows));
+            if fails { Err(Error::broken("it fails")) } else { Ok(()) }
+        }
+    };
+    let row = |id: &str| Row::from([Thing::ID.set(id), Thing::COUNT.set(1)]);
+
+    let mut tx = store.begin().await?;
+    tx.db().insert(Thing::KEY, row("a1")).await?;
+    tx.db().after_commit(job("lost", false)).await.map_err(StoreError::other)?;
+    drop(tx);
+
+    let mut tx = store.begin().await?;
+    tx.db().insert(Thing::KEY, row("a2")).await?;
+    for (name, fails) in [("first", true), ("second", false)] {
+        tx.db().after_commit(job(name, fails)).await.map_err(StoreError::other)?;
+    }
+    assert!(tx.commit().await.is_err(), "the caller hears of it");
+    store.db().after_commit(job("at once", false)).await.map_err(StoreError::other)?;
+    assert!(store.db().after_commit(job("at once", true)).await.is_err());
+
+    let done = done.lock().map_err(|e| StoreError::other(e.to_string()))?.clone();
+    assert_eq!(done, [("first", 1), ("second", 1), ("at once", 1), ("at once", 1)]);
+    store.db().delete(Thing::KEY, &Filter::All).await?;
+    Ok(())
+}
+
 async fn a_dropped_transaction_leaves_nothing(store: &Store) -> Result<(), StoreError> {
     let row = |number: u32| Row::from([Thing::ID.set(format!("t{number}")), Thing::COUNT.set(1)]);
     let mut tx = store.begin().await?;
@@ -456,7 +492,7 @@ async fn a_dropped_transaction_leaves_nothing(store: &Store) -> Result<(), Store
     tx.db().update_one(Thing::KEY, &Thing::ID.is("t3"), Row::from([Thing::TEXT.set("in")])).await?;
     tx.db().increment(Thing::KEY, &Thing::ID.is("t3"), "count", 1, Row::new()).await?;
     assert!(tx.db().consume(Thing::KEY, &Thing::ID.is("t1")).await?.is_none());
-    tx.commit().await?;
+    tx.commit().await.map_err(StoreError::other)?;
     let kept = store.db().find(Thing::KEY, &Thing::ID.is("t3")).await?.unwrap_or_default();
     assert_eq!((kept.text("text"), kept.get("count")), (Some("in"), Some(&Value::Int(2))));
 
@@ -821,7 +857,7 @@ async fn one_of_many_racers_wins(fresh: &impl Fresh) -> Result<(), StoreError> {
                 let mut tx = store.begin().await?;
                 let won = tx.db().consume(Thing::KEY, &filter).await?;
                 tokio::task::yield_now().await;
-                tx.commit().await?;
+                tx.commit().await.map_err(StoreError::other)?;
                 Ok::<_, StoreError>(won)
             }));
         }

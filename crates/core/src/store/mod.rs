@@ -35,6 +35,7 @@ mod expected;
 #[cfg(test)]
 mod tests;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -47,6 +48,7 @@ pub use table::table;
 pub use value::{Cell, Row, Value};
 
 use crate::clock::Clock;
+use crate::error::Error;
 use link::{Link, Pool, Slot};
 use sql::{Compiler, Statement};
 
@@ -214,7 +216,7 @@ impl Store {
     /// [`StoreError::Unavailable`] when no connection came free, or another writer took too long.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = self.0.pool.link(true).await?;
-        Ok(Tx { store: self.clone(), link, failed: false })
+        Ok(Tx { store: self.clone(), link, failed: false, after: Vec::new() })
     }
 
     fn table(&self, key: &str) -> Result<&Table, StoreError> {
@@ -228,7 +230,11 @@ pub struct Tx {
     store: Store,
     link: Link,
     failed: bool,
+    after: Vec<AfterCommit>,
 }
+
+/// What is to happen once a transaction lasts.
+type AfterCommit = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 impl std::fmt::Debug for Tx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -239,20 +245,27 @@ impl std::fmt::Debug for Tx {
 impl Tx {
     /// The verbs, inside the transaction.
     pub fn db(&mut self) -> Db<'_> {
-        Db { store: &self.store, tx: Some((&mut self.link, &mut self.failed)) }
+        let within = Within { link: &mut self.link, failed: &mut self.failed, after: &mut self.after };
+        Db { store: &self.store, tx: Some(within) }
     }
 
-    /// Makes it last.
+    /// Makes it last; then does what was to wait for that ([`Db::after_commit`]), in order.
     ///
     /// # Errors
     /// When a verb has failed before: PostgreSQL has given the transaction up by then and would
-    /// answer "commit" with a rollback, so none of the databases commits.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    /// answer "commit" with a rollback, so none of the databases commits. The first error of what
+    /// waited is returned too, though the transaction lasts and the others were done.
+    pub async fn commit(self) -> Result<(), Error> {
         if self.failed {
             self.link.rollback().await?;
-            return Err(StoreError::bug("commit after a verb failed: the transaction was rolled back"));
+            return Err(StoreError::bug("commit after a verb failed: the transaction was rolled back").into());
         }
-        self.link.commit().await
+        self.link.commit().await?;
+        let mut outcome = Ok(());
+        for job in self.after {
+            outcome = outcome.and(job.await);
+        }
+        outcome
     }
 
     /// Takes it back now rather than a moment after the drop.
@@ -267,7 +280,14 @@ impl Tx {
 /// The verbs. Tables and columns are named by key.
 pub struct Db<'a> {
     store: &'a Store,
-    tx: Option<(&'a mut Link, &'a mut bool)>,
+    tx: Option<Within<'a>>,
+}
+
+/// The transaction that verbs are part of.
+struct Within<'a> {
+    link: &'a mut Link,
+    failed: &'a mut bool,
+    after: &'a mut Vec<AfterCommit>,
 }
 
 impl std::fmt::Debug for Db<'_> {
@@ -307,6 +327,24 @@ impl Db<'_> {
     /// request does while it waits for a connection.
     pub fn in_transaction(&self) -> bool {
         self.tx.is_some()
+    }
+
+    /// Does something when the writes before it last: after the commit, or at once outside of a
+    /// transaction. Dropped undone with a transaction that is taken back.
+    ///
+    /// # Errors
+    /// The job's own, when it runs at once; later, [`Tx::commit`] has them.
+    pub async fn after_commit(
+        &mut self,
+        job: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
+        match &mut self.tx {
+            Some(within) => {
+                within.after.push(Box::pin(job));
+                Ok(())
+            }
+            None => job.await,
+        }
     }
 
     /// The first row that the filter takes.
@@ -525,9 +563,9 @@ impl Db<'_> {
     /// way or lost its connection while reading, again.
     async fn run(&mut self, job: &Job<'_>) -> Result<Outcome, StoreError> {
         let store = self.store;
-        if let Some((link, failed)) = &mut self.tx {
-            let outcome = perform(store, link, job).await;
-            **failed |= outcome.is_err();
+        if let Some(within) = &mut self.tx {
+            let outcome = perform(store, within.link, job).await;
+            *within.failed |= outcome.is_err();
             return outcome;
         }
         let transaction = matches!(job, Job::Change { .. });

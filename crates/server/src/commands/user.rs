@@ -80,11 +80,9 @@ async fn list(auth: &Auth) -> Result<String, String> {
 async fn show(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
     let mut db = auth.db();
-    let broken = |error: portcullis::store::StoreError| error.to_string();
-    let accounts =
-        db.list(Account::KEY, &Account::USER_ID.is(user.id.as_str()).into()).await.map_err(broken)?;
-    let providers = accounts.iter().map(|row| Json::from(row.text(Account::PROVIDER_ID.key)));
-    let sessions = Session::list_active(&mut db, &user.id, auth.clock().now()).await.map_err(text)?;
+    let accounts = Account::list_of(&mut db, &user.id).await.map_err(text)?;
+    let providers = accounts.into_iter().map(|account| Json::from(account.provider_id));
+    let sessions = Session::list_active(auth, &mut db, &user.id).await.map_err(text)?;
     let shown = json!({
         "user": user.view(auth),
         "accounts": providers.collect::<Vec<_>>(),
@@ -110,7 +108,7 @@ async fn create(auth: &Auth, email: &str, name: Option<String>, verified: bool) 
     let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
     let user = User::create(auth, &mut tx.db(), fields).await.map_err(text)?;
     Account::create_credential(auth, &mut tx.db(), &user, hash).await.map_err(text)?;
-    tx.commit().await.map_err(|error| error.to_string())?;
+    tx.commit().await.map_err(text)?;
     Ok(line(&user))
 }
 
@@ -130,20 +128,16 @@ async fn set_password(auth: &Auth, email: &str) -> Result<String, String> {
             Account::create_credential(auth, &mut tx.db(), &user, hash).await.map_err(text)?;
         }
     }
-    Session::delete_all(&mut tx.db(), &user.id).await.map_err(text)?;
-    tx.commit().await.map_err(|error| error.to_string())?;
+    Session::delete_all(auth, &mut tx.db(), &user.id).await.map_err(text)?;
+    tx.commit().await.map_err(text)?;
     Ok(format!("{} has a new password; all sessions have ended\n", user.email))
 }
 
 async fn delete(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
     let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
-    // Tables of rooms follow by their foreign keys; these two may be older than that.
-    Session::delete_all(&mut tx.db(), &user.id).await.map_err(text)?;
-    let id = user.id.as_str();
-    tx.db().delete(Account::KEY, &Account::USER_ID.is(id)).await.map_err(|error| error.to_string())?;
-    tx.db().delete(User::KEY, &User::ID.is(id)).await.map_err(|error| error.to_string())?;
-    tx.commit().await.map_err(|error| error.to_string())?;
+    User::delete(auth, &mut tx.db(), &user.id).await.map_err(text)?;
+    tx.commit().await.map_err(text)?;
     Ok(format!("{} is deleted\n", user.email))
 }
 

@@ -49,12 +49,11 @@ impl FromFields for Unlink {
 
 async fn list_accounts(call: Call<(), SignedIn>) -> Result<Answer, Error> {
     let auth = call.auth();
-    let mine = Account::USER_ID.is(call.session.user.id.as_str());
-    let rows = auth.db().list(Account::KEY, &mine.into()).await?;
-    let accounts: Vec<Json> = rows
+    let accounts: Vec<Json> = Account::list_of(&mut auth.db(), &call.session.user.id)
+        .await?
         .into_iter()
-        .map(|row| {
-            let mut account = to_json(auth.table(Account::KEY), row, false);
+        .map(|account| {
+            let mut account = to_json(auth.table(Account::KEY), account.into_row(), false);
             let scope = account.remove("scope");
             let scopes: Vec<&str> = scope
                 .as_ref()
@@ -76,14 +75,14 @@ async fn unlink_account(call: Call<Unlink, Fresh>) -> Result<Answer, Error> {
     let mine = Account::USER_ID.is(call.session.user.id.as_str());
     // One transaction: two requests that each unlink one of two accounts must not leave none.
     let mut tx = auth.begin().await?;
-    let rows = tx.db().list(Account::KEY, &mine.clone().into()).await?;
+    let accounts = Account::list_of(&mut tx.db(), &call.session.user.id).await?;
     let settings = auth.config().settings.account.account_linking.as_ref();
     let may_unlink_all = settings.is_some_and(|linking| linking.allow_unlinking_all);
-    if rows.len() == 1 && !may_unlink_all {
+    if accounts.len() == 1 && !may_unlink_all {
         return Err(error::FAILED_TO_UNLINK_LAST_ACCOUNT.into());
     }
     let this = mine.and(Account::ID.is(call.body.account_id.as_str()));
-    if tx.db().delete(Account::KEY, &this).await? == 0 {
+    if Account::delete(auth, &mut tx.db(), &this).await? == 0 {
         return Err(error::ACCOUNT_NOT_FOUND.into());
     }
     tx.commit().await?;

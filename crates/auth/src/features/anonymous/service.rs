@@ -1,6 +1,7 @@
 //! The rules of anonymous users: how they come, and how they go when somebody real takes over.
 
 use http::StatusCode;
+use portcullis_core::auth::Auth;
 use portcullis_core::error::{self, Error};
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
@@ -73,7 +74,7 @@ pub(super) async fn delete(
         return Err(errors::USER_IS_NOT_ANONYMOUS.into());
     }
     let mut tx = request.auth.begin().await?;
-    remove(&mut tx.db(), &caller.user.id).await?;
+    remove(&request.auth, &mut tx.db(), &caller.user.id).await?;
     tx.commit().await?;
     Ok(clear_session_cookies(request, false))
 }
@@ -82,11 +83,10 @@ pub(super) async fn delete(
 ///
 /// The user goes first, in one statement that looks again whether they are anonymous: of several
 /// callers one deletes, and nobody who has become real in the meantime loses anything.
-async fn remove(db: &mut Db<'_>, user: &str) -> Result<(), Error> {
-    let gone = db.delete(User::KEY, &User::ID.is(user).and(IS_ANONYMOUS.is(true))).await?;
-    if gone > 0 {
-        Session::delete_all(db, user).await?;
-        db.delete(Account::KEY, &Account::USER_ID.is(user)).await?;
+async fn remove(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+    if User::delete_if(auth, db, &User::ID.is(user).and(IS_ANONYMOUS.is(true))).await? {
+        Session::delete_all(auth, db, user).await?;
+        Account::delete(auth, db, &Account::USER_ID.is(user)).await?;
     }
     Ok(())
 }
@@ -122,7 +122,7 @@ pub(super) async fn leave(
     if options.disable_delete_anonymous_user {
         return Ok(());
     }
-    if let Err(error) = remove(db, &left.user.id).await {
+    if let Err(error) = remove(auth, db, &left.user.id).await {
         // Who has signed in is signed in; somebody who is nobody may stay behind.
         tracing::error!(user = %left.user.id, %error, "an anonymous user could not be deleted");
     }
@@ -134,6 +134,6 @@ async fn carried(request: &Request, db: &mut Db<'_>) -> Result<Option<SessionUse
     let auth = &request.auth;
     let spec = &auth.cookies().session_token;
     let Some(token) = request.cookies.signed(spec, auth.config().secrets.current()) else { return Ok(None) };
-    let found = Session::find(db, token).await?;
+    let found = Session::find(auth, db, token).await?;
     Ok(found.filter(|carried| carried.session.expires_at >= request.now))
 }

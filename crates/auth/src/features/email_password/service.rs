@@ -268,7 +268,7 @@ pub(super) async fn change_password(
         tx.commit().await?;
         return Ok((None, Cookies::new()));
     }
-    Session::delete_all(&mut tx.db(), &user.id).await?;
+    Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     let session = Session::create(request, &mut tx.db(), user, true, current.session.lent_fields()).await?;
     let renewed = SessionUser { session, user: user.clone() };
     let cookies = hand_over(request, &mut tx.db(), &renewed, Handed::default()).await?;

@@ -151,12 +151,11 @@ async fn prove(request: &Request, user: User) -> Result<Outcome, Error> {
         .is(user.id.as_str())
         .and(User::EMAIL.is(user.email.as_str()))
         .and(User::EMAIL_VERIFIED.is(false));
-    let changes = Row::new().with(User::EMAIL_VERIFIED.key, true).with(User::UPDATED_AT.key, request.now);
-    let Some(row) = auth.db().update_one(User::KEY, &unproven, changes).await? else {
+    let changes = Row::new().with(User::EMAIL_VERIFIED.key, true);
+    let Some(user) = User::update_if(auth, &mut auth.db(), &unproven, changes).await? else {
         // Somebody else followed the link in the meantime, or the address is another by now.
         return Ok(Followed::with(Cookies::new(), done()));
     };
-    let user = User::from_row(row)?;
     if let Some(callback) = &settings.after_email_verification {
         ask(request, callback, "afterEmailVerification", &user).await?;
     }
@@ -211,10 +210,9 @@ async fn change(
             let same = User::ID.is(user.id.as_str()).and(User::EMAIL.is(user.email.as_str()));
             let changes = Row::new()
                 .with(User::EMAIL.key, User::normal_email(new_email))
-                .with(User::EMAIL_VERIFIED.key, true)
-                .with(User::UPDATED_AT.key, request.now);
-            let row = match auth.db().update_one(User::KEY, &same, changes).await.map_err(Error::from) {
-                Ok(Some(row)) => row,
+                .with(User::EMAIL_VERIFIED.key, true);
+            let user = match User::update_if(auth, &mut auth.db(), &same, changes).await {
+                Ok(Some(user)) => user,
                 // Of several who follow the link at once one changes the address.
                 Ok(None) => return Ok(Outcome::Refused(user_not_found())),
                 // Somebody has signed up with it since; who follows the link owns it, so that is no secret.
@@ -223,7 +221,6 @@ async fn change(
                 }
                 Err(error) => return Err(error),
             };
-            let user = User::from_row(row)?;
             if let Some(callback) = &settings.after_email_verification {
                 ask(request, callback, "afterEmailVerification", &user).await?;
             }

@@ -6,8 +6,8 @@
 
 use portcullis_core::error::Error;
 use portcullis_core::http::{CookieSpec, Cookies, Request};
-use portcullis_core::identity::{Handed, Session, SessionUser, User, clear_session_cookies, hand_over};
-use portcullis_core::store::{Db, Query};
+use portcullis_core::identity::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
+use portcullis_core::store::Db;
 
 use super::errors;
 
@@ -40,30 +40,6 @@ fn all_held(request: &Request) -> Vec<String> {
         .collect()
 }
 
-/// Of these sessions the ones that are still good, oldest first, with their users.
-async fn living(request: &Request, db: &mut Db<'_>, tokens: Vec<String>) -> Result<Vec<SessionUser>, Error> {
-    if tokens.is_empty() {
-        return Ok(Vec::new());
-    }
-    let good = Session::TOKEN.one_of(tokens).and(Session::EXPIRES_AT.gt(request.now));
-    let rows = db.list(Session::KEY, &Query::from(good).oldest_first(Session::CREATED_AT.key)).await?;
-    let sessions: Vec<Session> = rows.into_iter().map(Session::from_row).collect::<Result<_, _>>()?;
-    if sessions.is_empty() {
-        return Ok(Vec::new());
-    }
-    let owners = User::ID.one_of(sessions.iter().map(|session| &session.user_id));
-    let rows = db.list(User::KEY, &owners.into()).await?;
-    let users: Vec<User> = rows.into_iter().map(User::from_row).collect::<Result<_, _>>()?;
-    Ok(sessions
-        .into_iter()
-        .filter_map(|session| {
-            // A session goes with its user, so one without is just being deleted.
-            let user = users.iter().find(|user| user.id == session.user_id)?.clone();
-            Some(SessionUser { session, user })
-        })
-        .collect())
-}
-
 /// A session is handed to the device: keep it beside the others, in place of an older one of the same
 /// user.
 pub(super) async fn remember(
@@ -81,20 +57,15 @@ pub(super) async fn remember(
     let others = all_held(request);
     let mut replaced: Vec<String> = Vec::new();
     if !others.is_empty() {
-        let same_user = Session::TOKEN
-            .one_of(&others)
-            .and(Session::USER_ID.is(current.user.id.as_str()))
-            .and(Session::TOKEN.not(token));
-        for row in db.list(Session::KEY, &same_user.into()).await? {
-            let session = Session::from_row(row)?;
-            cookies.expire(&cookie(request, &session.token));
-            replaced.push(session.token);
+        for other in Session::find_all(&request.auth, db, &others).await? {
+            if other.user.id == current.user.id && other.session.token != *token {
+                cookies.expire(&cookie(request, &other.session.token));
+                replaced.push(other.session.token);
+            }
         }
     }
     let kept = others.len().saturating_sub(replaced.len());
-    if !replaced.is_empty() {
-        db.delete(Session::KEY, &Session::TOKEN.one_of(replaced)).await?;
-    }
+    Session::delete_each(&request.auth, db, &replaced).await?;
     if kept < most {
         cookies.push(own.set_signed(request.auth.config().secrets.current(), token));
     }
@@ -111,16 +82,13 @@ pub(super) async fn forget_all(
     for token in &tokens {
         cookies.expire(&cookie(request, token));
     }
-    if !tokens.is_empty() {
-        db.delete(Session::KEY, &Session::TOKEN.one_of(tokens)).await?;
-    }
-    Ok(())
+    Session::delete_each(&request.auth, db, &tokens).await
 }
 
 /// The device's sessions, one for each user.
 pub(super) async fn list(request: &Request, db: &mut Db<'_>) -> Result<Vec<SessionUser>, Error> {
     let mut shown: Vec<SessionUser> = Vec::new();
-    for current in living(request, db, all_held(request)).await? {
+    for current in Session::find_all(&request.auth, db, &all_held(request)).await? {
         if !shown.iter().any(|other| other.user.id == current.user.id) {
             shown.push(current);
         }
@@ -134,7 +102,7 @@ pub(super) async fn set_active(request: &Request, token: &str) -> Result<(Sessio
     let refused = || Error::from(errors::INVALID_SESSION_TOKEN);
     let held = held(request, &spec).ok_or_else(refused)?;
     let mut db = request.auth.db();
-    let found = Session::find(&mut db, held).await?;
+    let found = Session::find(&request.auth, &mut db, held).await?;
     let Some(current) = found.filter(|current| current.session.expires_at >= request.now) else {
         let mut cookies = Cookies::new();
         cookies.expire(&spec);
@@ -149,7 +117,7 @@ pub(super) async fn revoke(request: &Request, caller: &SessionUser, token: &str)
     let spec = cookie(request, token);
     let held = held(request, &spec).ok_or_else(|| Error::from(errors::INVALID_SESSION_TOKEN))?;
     let mut db = request.auth.db();
-    Session::delete(&mut db, held).await?;
+    Session::delete(&request.auth, &mut db, held).await?;
     let mut cookies = Cookies::new();
     cookies.expire(&spec);
     if held != caller.session.token {
@@ -157,7 +125,7 @@ pub(super) async fn revoke(request: &Request, caller: &SessionUser, token: &str)
     }
     let mut others = all_held(request);
     others.retain(|other| other != held);
-    match living(request, &mut db, others).await?.into_iter().next() {
+    match Session::find_all(&request.auth, &mut db, &others).await?.into_iter().next() {
         Some(next) => cookies.extend(hand_over(request, &mut db, &next, Handed::default()).await?),
         None => cookies.extend(clear_session_cookies(request, false)),
     }

@@ -5,7 +5,6 @@ use portcullis_core::crypto::{Alphabet, encode_uri_component};
 use portcullis_core::error::{self, Error};
 use portcullis_core::http::Request;
 use portcullis_core::identity::{Account, Session, User, Verification, discreetly, password};
-use portcullis_core::store::Row;
 use serde_json::json;
 use url::Url;
 
@@ -97,9 +96,7 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     let Some(user) = User::by_id(&mut tx.db(), &taken.value).await? else { return Err(unknown()) };
     match Account::credential_of(&mut tx.db(), &user.id).await? {
         Some(account) => {
-            let changes =
-                Row::new().with(Account::PASSWORD.key, hash).with(Account::UPDATED_AT.key, request.now);
-            tx.db().update(Account::KEY, &Account::ID.is(account.id.as_str()), changes).await?;
+            account.set_password(auth, &mut tx.db(), hash).await?;
         }
         None => {
             Account::create_credential(auth, &mut tx.db(), &user, hash).await?;
@@ -107,7 +104,7 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     }
     let settings = &auth.config().settings.email_and_password;
     if settings.revoke_sessions_on_password_reset {
-        Session::delete_all(&mut tx.db(), &user.id).await?;
+        Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     }
     tx.commit().await?;
     if let Some(callback) = &settings.on_password_reset {

@@ -81,7 +81,7 @@ async fn sign_out(call: Call<SignOutBody, Anyone>) -> Result<Answer, Error> {
     let mut db = auth.db();
     let token = request.cookies.signed(&auth.cookies().session_token, auth.config().secrets.current());
     if let Some(token) = token {
-        Session::delete(&mut db, token).await?;
+        Session::delete(auth, &mut db, token).await?;
     }
     let mut cookies = clear_session_cookies(request, false);
     for seam in &auth.seams().sign_out {
@@ -92,7 +92,7 @@ async fn sign_out(call: Call<SignOutBody, Anyone>) -> Result<Answer, Error> {
 
 async fn list_sessions(call: Call<(), Fresh>) -> Result<Answer, Error> {
     let auth = call.auth();
-    let sessions = Session::list_active(&mut auth.db(), &call.session.user.id, call.request.now).await?;
+    let sessions = Session::list_active(auth, &mut auth.db(), &call.session.user.id).await?;
     Answer::json(sessions.iter().map(|session| session.view(auth)).collect::<Vec<_>>())
 }
 
@@ -115,7 +115,7 @@ async fn update_session(call: Call<Changes, Sensitive>) -> Result<Answer, Error>
     }
     changes.set(Session::UPDATED_AT.key, request.now);
     let mut db = auth.db();
-    let session = match Session::update(&mut db, &current.session.token, changes.clone()).await? {
+    let session = match Session::update(auth, &mut db, &current.session.token, changes.clone()).await? {
         Some(session) => session,
         None if auth.config().stateless => {
             let mut row = current.session.clone().into_row();
@@ -149,19 +149,19 @@ fn done(cookies: Cookies) -> Answer {
 async fn revoke_session(call: Call<Token, Sensitive>) -> Result<Answer, Error> {
     let auth = call.auth();
     let Token(token) = &call.body;
-    let mine = Session::TOKEN.is(token.as_str()).and(Session::USER_ID.is(call.session.user.id.as_str()));
-    let ended = auth.db().delete(Session::KEY, &mine).await?;
-    let own = ended > 0 && *token == call.session.session.token;
+    let ended = Session::delete_own(auth, &mut auth.db(), &call.session.user.id, token).await?;
+    let own = ended && *token == call.session.session.token;
     Ok(done(if own { clear_session_cookies(&call.request, false) } else { Cookies::new() }))
 }
 
 async fn revoke_sessions(call: Call<(), Sensitive>) -> Result<Answer, Error> {
-    Session::delete_all(&mut call.auth().db(), &call.session.user.id).await?;
+    Session::delete_all(call.auth(), &mut call.auth().db(), &call.session.user.id).await?;
     Ok(done(clear_session_cookies(&call.request, false)))
 }
 
 async fn revoke_other_sessions(call: Call<(), Sensitive>) -> Result<Answer, Error> {
     let current = &call.session;
-    Session::delete_others(&mut call.auth().db(), &current.user.id, &current.session.token).await?;
+    Session::delete_others(call.auth(), &mut call.auth().db(), &current.user.id, &current.session.token)
+        .await?;
     Ok(done(Cookies::new()))
 }

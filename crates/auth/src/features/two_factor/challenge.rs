@@ -165,7 +165,7 @@ pub(super) async fn distrust_device(
     let spec = trust_cookie(auth, options);
     let Some(value) = request.cookies.signed(&spec, auth.config().secrets.current()) else { return Ok(()) };
     if let Some(identifier) = value.split('!').nth(1).filter(|name| name.starts_with("trust-device-")) {
-        Verification::delete(db, identifier).await?;
+        Verification::delete(auth, db, identifier).await?;
     }
     cookies.expire(&spec);
     Ok(())

@@ -82,7 +82,7 @@ pub(super) async fn send(request: &Request, options: &Options, answerer: &Answer
     let row = row_of(&answerer.key());
     let mut db = auth.db();
     // The newest counts; without the older ones that does not hang on the clock.
-    Verification::delete(&mut db, &row).await?;
+    Verification::delete(auth, &mut db, &row).await?;
     Verification::create(auth, &mut db, &row, &format!("{kept}:0"), expires_at).await?;
     let user = to_json(auth.table(User::KEY), answerer.user().clone().into_row(), true);
     let args = vec![json!({ "user": user, "otp": code }), context(request)];

@@ -145,7 +145,7 @@ async fn switch(
     let Some(user) = User::update(auth, db, &current.user.id, changes).await? else {
         return Err(error::UNAUTHORIZED.into());
     };
-    Session::delete(db, &current.session.token).await?;
+    Session::delete(auth, db, &current.session.token).await?;
     let session = Session::create(request, db, &user, true, current.session.lent_fields()).await?;
     let renewed = SessionUser { session, user };
     let cookies = hand_over(request, db, &renewed, Handed::default()).await?;

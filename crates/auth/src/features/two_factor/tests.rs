@@ -759,7 +759,7 @@ async fn a_revoked_session_in_the_cookie_cache_cannot_make_a_new_one() {
     let thief = ann.copy();
     let json = ann.post("/two-factor/enable", json!({ "password": "correct horse" })).await.expect(200);
     let enrolled = Enrolled::of(&json);
-    Session::delete_all(&mut app.auth.db(), &user(&app, "ann").await.id).await.unwrap();
+    Session::delete_all(&app.auth, &mut app.auth.db(), &user(&app, "ann").await.id).await.unwrap();
     assert!(thief.get("/get-session").await.expect(200).is_object(), "the cache still says so");
     verify(&thief, &enrolled.code(&app)).await.refused(401, "INVALID_TWO_FACTOR_COOKIE");
     assert_eq!(sessions(&app, "ann").await, 0);

@@ -65,13 +65,13 @@ async fn replace(
         .is(old.id.as_str())
         .and(User::EMAIL.is(old.email.as_str()))
         .and(User::EMAIL_VERIFIED.is(false));
-    let changes = Row::new().with(User::EMAIL.key, new_email).with(User::UPDATED_AT.key, request.now);
-    let user = match auth.db().update_one(User::KEY, &unproven, changes.clone()).await.map_err(Error::from) {
-        Ok(Some(row)) => User::from_row(row)?,
+    let changes = Row::new().with(User::EMAIL.key, new_email);
+    let user = match User::update_if(auth, &mut auth.db(), &unproven, changes.clone()).await {
+        Ok(Some(user)) => user,
         // Nothing is stored, so the session's own copy is the user.
         Ok(None) if auth.config().stateless => {
             let mut row = old.clone().into_row();
-            row.extend(changes);
+            row.extend(changes.with(User::UPDATED_AT.key, request.now));
             User::from_row(row)?
         }
         Ok(None) => return Err(error::UNAUTHORIZED.into()),

@@ -6,9 +6,7 @@ use portcullis_core::crypto::{Alphabet, Verdict, encode_uri_component};
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::{Cookies, Request};
-use portcullis_core::identity::{
-    Account, Session, SessionUser, User, Verification, clear_session_cookies, password,
-};
+use portcullis_core::identity::{Account, SessionUser, User, Verification, clear_session_cookies, password};
 use serde_json::json;
 
 use super::errors;
@@ -114,13 +112,10 @@ async fn remove(request: &Request, user: &User) -> Result<Cookies, Error> {
         callback.call(auth.outbound(), "user.deleteUser.beforeDelete", told()).await?;
     }
     let mut tx = auth.begin().await?;
-    // Tables that were made elsewhere may not do this by themselves; what rooms keep goes with the user.
-    Session::delete_all(&mut tx.db(), &user.id).await?;
-    tx.db().delete(Account::KEY, &Account::USER_ID.is(user.id.as_str())).await?;
-    let gone = tx.db().delete(User::KEY, &User::ID.is(user.id.as_str())).await?;
+    let gone = User::delete(auth, &mut tx.db(), &user.id).await?;
     tx.commit().await?;
     let cookies = clear_session_cookies(request, false);
-    if gone == 0 && !auth.config().stateless {
+    if !gone && !auth.config().stateless {
         // Of several requests at once one has deleted the user, and the operator hears of it once.
         return Err(Error::from(error::UNAUTHORIZED).with_cookies(cookies));
     }
