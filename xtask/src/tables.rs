@@ -17,6 +17,7 @@ const CONFIG: &str = "crates/core/src/config.rs";
 const IN_ORDER: [(&str, &str); 2] =
     [("AdditionalFields", "BTreeMap<String, FieldSettings>"), ("CustomRules", "Map<String, Json>")];
 /// Errors that every room may answer with.
+const SECTIONS: &str = "crates/core/src/config/";
 const CORE_ERRORS: &str = "crates/core/src/error.rs";
 
 /// Writes every region that is not up to date.
@@ -64,7 +65,7 @@ fn filled(tree: &Tree, path: &str, text: &str) -> Result<String, String> {
             ("errors", Some(room)) => errors(tree, &[room.to_owned()], false),
             ("errors", None) => errors(tree, &tree.rooms().into_iter().collect::<Vec<_>>(), true),
             ("options", Some(room)) => options(&room_settings(tree, room)),
-            ("options", None) => options(&source::settings(tree.get(CONFIG).unwrap_or_default())),
+            ("options", None) => options(&settings(tree)),
             ("rooms", _) => manuals_of_rooms(tree),
             (_, Some(room)) => columns(tree, &[room.to_owned()]),
             (_, None) => columns(tree, &tree.rooms().into_iter().collect::<Vec<_>>()),
@@ -72,6 +73,12 @@ fn filled(tree: &Tree, path: &str, text: &str) -> Result<String, String> {
         text = format!("{before}{open}\n{table}\n{close}{after}");
     }
     Ok(text)
+}
+
+/// The engine's settings: `config.rs`, then its sections in files of their own.
+fn settings(tree: &Tree) -> Vec<source::Settings> {
+    let texts = tree.get(CONFIG).into_iter().chain(tree.under(SECTIONS).map(|(_, text)| text));
+    texts.flat_map(|text| source::settings(source::without_tests(text))).collect()
 }
 
 /// A Markdown table; without rows, a word that says so.

@@ -14,7 +14,7 @@ use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
 use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
-use crate::identity::core_tables;
+use crate::identity::{Policy, core_tables};
 use crate::outbound::Outbound;
 use crate::seams::Seams;
 use crate::store::{ConnectOptions, Db, IdKind, Plan, Row, Schema, Store, StoreError, Table, Tx};
@@ -272,6 +272,9 @@ impl AuthBuilder {
         }
         let mut routes = Routes::new();
         let mut seams = Seams::default();
+        if let Some(policy) = Policy::new(&config) {
+            seams.check_password.push(Arc::new(policy));
+        }
         let mut limits = Vec::new();
         for feature in &features {
             feature.check(&config)?;

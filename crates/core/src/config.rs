@@ -6,6 +6,7 @@
 //! An unknown key is an error that names it and the nearest known one: a setting that is accepted and
 //! then ignored is worse than one that is refused.
 
+mod password_policy;
 mod sanity;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::hooks::Callback;
 use crate::http::RateLimit;
 use crate::store::Schema;
 
+pub use password_policy::PasswordPolicySettings;
 pub use sanity::nearest;
 
 /// A setting that cannot stand, and what to do about it.
@@ -239,6 +241,8 @@ pub struct EmailAndPasswordSettings {
     pub min_password_length: Option<usize>,
     /// Default 128, in UTF-16 units.
     pub max_password_length: Option<usize>,
+    /// Ours: what a new password has to be besides.
+    pub password_policy: PasswordPolicySettings,
     /// A session at sign-up. Default true.
     pub auto_sign_in: Option<bool>,
     /// Told when somebody signs up with a taken address and the answer must not say so.
@@ -564,7 +568,7 @@ pub struct AdvancedSettings {
     pub database: AdvancedDatabaseSettings,
     /// Believe `X-Forwarded-Host` and `X-Forwarded-Proto` for a base URL that is not set.
     pub trusted_proxy_headers: bool,
-    /// Answer paths with a trailing slash; not part of this version.
+    /// A path may end with one slash; otherwise that is a 404. Default false.
     pub skip_trailing_slashes: Option<bool>,
 }
 
@@ -965,6 +969,7 @@ impl Config {
                 format!("is above emailAndPassword.maxPasswordLength ({max_password_length})"),
             ));
         }
+        mail.password_policy.check()?;
         not_yet(&settings, test, &mut warnings)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -1041,7 +1046,6 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
         ("account.accountLinking (other than allowUnlinkingAll)", linking),
         ("verification.storeIdentifier", verification.store_identifier.is_some()),
         ("verification.storeInDatabase", verification.store_in_database.is_some()),
-        ("advanced.skipTrailingSlashes", settings.advanced.skip_trailing_slashes.is_some()),
     ];
     for (key, present) in candidates {
         if !present {
@@ -1392,6 +1396,14 @@ mod tests {
             (json!({"session": {"cookieCache": {"maxAge": -1}}}), "session.cookieCache.maxAge"),
             (json!({"session": {"cookieCache": {"strategy": "jwx"}}}), "session.cookieCache.strategy"),
             (json!({"emailAndPassword": {"minPasswordLength": 200}}), "emailAndPassword.minPasswordLength"),
+            (
+                json!({"emailAndPassword": {"passwordPolicy": {"minClasses": 5}}}),
+                "emailAndPassword.passwordPolicy.minClasses",
+            ),
+            (
+                json!({"emailAndPassword": {"passwordPolicy": {"rejectComon": true}}}),
+                "emailAndPassword.passwordPolicy.rejectComon: unknown option; did you mean `rejectCommon`?",
+            ),
             (json!({"passwordHash": {"memoryKib": 1024}}), "passwordHash"),
             (json!({"passwordHash": {"algorithm": "bcrypt", "cost": 9}}), "passwordHash.cost"),
             (json!({"passwordHash": {"algorithm": "md5"}}), "passwordHash.algorithm"),

@@ -190,6 +190,20 @@ errors! {
     PASSWORD_TOO_SHORT = 400 "Password too short";
     /// Above `emailAndPassword.maxPasswordLength`.
     PASSWORD_TOO_LONG = 400 "Password too long";
+    /// `passwordPolicy.requireLowercase`; the message names everything that is missing.
+    PASSWORD_NEEDS_LOWERCASE = 400 "Password must contain a lowercase letter";
+    /// `passwordPolicy.requireUppercase`; the message names everything that is missing.
+    PASSWORD_NEEDS_UPPERCASE = 400 "Password must contain an uppercase letter";
+    /// `passwordPolicy.requireDigit`; the message names everything that is missing.
+    PASSWORD_NEEDS_DIGIT = 400 "Password must contain a digit";
+    /// `passwordPolicy.requireSymbol`.
+    PASSWORD_NEEDS_SYMBOL = 400 "Password must contain a symbol";
+    /// `passwordPolicy.minClasses`; the message says how many and of what.
+    PASSWORD_NEEDS_MORE_KINDS = 400 "Password must contain more kinds of characters";
+    /// `passwordPolicy.rejectCommon`.
+    PASSWORD_TOO_COMMON = 400 "Password is one of the most common ones. Please choose another.";
+    /// `passwordPolicy.rejectContext`.
+    PASSWORD_CONTAINS_CONTEXT = 400 "Password must not contain parts of your name, your email address or the name of this service";
     /// The address is taken.
     USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL = 422 "User already exists. Use another email.";
     /// `/update-user` never changes the address.

@@ -3,6 +3,7 @@
 //!
 //! Change the list when a room needs a seam; never widen one into "anything may change anything".
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -51,6 +52,29 @@ pub trait WriteUser: Send + Sync {
     ) -> Result<Option<Code>, Error> {
         Ok(None)
     }
+}
+
+/// A password that somebody is to have from now on.
+pub struct NewPassword<'p> {
+    /// As the client wrote it.
+    pub password: &'p str,
+    /// What the user is called: address, name, user name.
+    pub context: &'p [&'p str],
+}
+
+impl fmt::Debug for NewPassword<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewPassword").finish_non_exhaustive()
+    }
+}
+
+/// Before a new password is accepted, after its length and before its hash: may refuse it (the policy).
+///
+/// It is asked before anybody looks whether there is such a user, so what it says tells nothing of others.
+#[async_trait]
+pub trait CheckPassword: Send + Sync {
+    /// An error refuses.
+    async fn check(&self, new: &NewPassword<'_>) -> Result<(), Error>;
 }
 
 /// Identity is proven, no session exists yet (two-factor, bans, lockout).
@@ -110,6 +134,8 @@ pub struct Seams {
     pub read_session: Vec<Arc<dyn ReadSession>>,
     /// See [`WriteUser`].
     pub write_user: Vec<Arc<dyn WriteUser>>,
+    /// See [`CheckPassword`]; the policy comes first.
+    pub check_password: Vec<Arc<dyn CheckPassword>>,
     /// See [`GateSignIn`].
     pub gate_sign_in: Vec<Arc<dyn GateSignIn>>,
     /// See [`SessionMade`].

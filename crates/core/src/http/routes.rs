@@ -187,13 +187,16 @@ impl Routes {
                 async move {
                     match routes.iter().find(|route| route.doc.method == *http.method()) {
                         Some(route) => serve(route, auth, &params, http).await,
-                        None if may_ask(&auth, &http) => {
+                        None if may_ask(&auth, &routes, &http) => {
                             cors::preflight(routes.iter().map(|route| &route.doc.method), http.headers())
                         }
                         None => not_found().await,
                     }
                 }
             };
+            if auth.config().settings.advanced.skip_trailing_slashes == Some(true) {
+                router = router.route(&format!("{path}/"), axum::routing::any(handle.clone()));
+            }
             router = router.route(&path, axum::routing::any(handle));
         }
         router.fallback(not_found).layer(from_fn_with_state(auth.clone(), guard)).with_state(auth)
@@ -219,11 +222,13 @@ async fn guard(State(auth): State<Auth>, http: HttpRequest, next: Next) -> Respo
 }
 
 /// Is this a trusted origin's preflight for a path that is not disabled?
-fn may_ask(auth: &Auth, http: &HttpRequest) -> bool {
+fn may_ask(auth: &Auth, routes: &[Route], http: &HttpRequest) -> bool {
     let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
+    let disabled = &auth.config().settings.disabled_paths;
     cors::is_preflight(http.method(), http.headers())
         && cors::trusted_origin(auth, http.headers()).is_some()
-        && !auth.config().settings.disabled_paths.contains(&path)
+        && !disabled.contains(&path)
+        && !routes.iter().any(|route| disabled.contains(&route.doc.path))
 }
 
 /// The answer to whatever is not a route.
@@ -247,7 +252,16 @@ async fn handle(
     let (parts, body) = http.into_parts();
     let mut request = Request::of_parts(&auth, parts);
     let config = auth.config();
-    if config.settings.disabled_paths.contains(&request.path) {
+    if config.settings.advanced.skip_trailing_slashes == Some(true) {
+        if request.path.contains("//") {
+            // The router takes a parameter that is empty before the slash.
+            return Ok(Answer::empty(StatusCode::NOT_FOUND));
+        }
+        // From here on the two are one path: for disabled paths, gates and webhooks.
+        request.path.truncate(request.path.trim_end_matches('/').len());
+    }
+    let disabled = &config.settings.disabled_paths;
+    if disabled.contains(&request.path) || disabled.contains(&route.doc.path) {
         let mut answer = Answer::empty(StatusCode::NOT_FOUND);
         answer.body = Content::Text("Not Found");
         return Ok(answer);

@@ -5,6 +5,7 @@ mod account;
 mod cache;
 mod fields;
 pub mod password;
+mod policy;
 mod proof;
 mod reading;
 mod rows;
@@ -17,6 +18,7 @@ mod verification;
 pub use account::{Account, CREDENTIAL};
 pub use cache::CacheSigner;
 pub use fields::{Action, core_tables, from_json, parse_input, to_json};
+pub use policy::Policy;
 pub use proof::{
     CONFIRM_CHANGE, Occasion, PROVE_CHANGE, ProofLink, Purpose, SEND_VERIFICATION_EMAIL, discreetly,
     mail_verification,

@@ -5,7 +5,8 @@ use super::user::User;
 use crate::auth::Auth;
 use crate::crypto::Verdict;
 use crate::error::{self, Error};
-use crate::store::Query;
+use crate::seams::NewPassword;
+use crate::store::{Query, Row};
 
 /// Length in UTF-16 units, as JavaScript counts it.
 fn length(password: &str) -> usize {
@@ -20,12 +21,34 @@ pub fn check_length(auth: &Auth, password: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// May this be a new password?
-pub fn check_new(auth: &Auth, password: &str) -> Result<(), Error> {
+/// May it be a new one, by its length?
+pub fn check_new_length(auth: &Auth, password: &str) -> Result<(), Error> {
     if length(password) < auth.config().min_password_length {
         return Err(error::PASSWORD_TOO_SHORT.into());
     }
     check_length(auth, password)
+}
+
+/// May this be a new password of the user of this row? Everything that sets a password asks this.
+pub async fn check_new(auth: &Auth, password: &str, row: &Row) -> Result<(), Error> {
+    check_new_length(auth, password)?;
+    if auth.seams().check_password.is_empty() {
+        return Ok(());
+    }
+    let context = names(auth, row);
+    let new = NewPassword { password, context: &context };
+    for seam in &auth.seams().check_password {
+        seam.check(&new).await?;
+    }
+    Ok(())
+}
+
+/// What a user is called: every text by which users are told apart (the address, a user name), and the
+/// display name.
+fn names<'r>(auth: &Auth, row: &'r Row) -> Vec<&'r str> {
+    let columns = &auth.table(User::KEY).columns;
+    let telling = columns.iter().filter(|column| column.unique || column.key == User::NAME.key);
+    telling.filter(|column| column.key != User::ID.key).filter_map(|column| row.text(&column.key)).collect()
 }
 
 /// Proves a user by password, in the same time whether or not there is such a user or password.

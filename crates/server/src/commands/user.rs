@@ -8,7 +8,7 @@ use portcullis::Auth;
 use portcullis::error::Error;
 use portcullis::http::body::is_email;
 use portcullis::identity::{Account, Action, Session, User, parse_input, password};
-use portcullis::store::Query;
+use portcullis::store::{Query, Row};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Here, Opened, open};
@@ -101,9 +101,9 @@ async fn create(auth: &Auth, email: &str, name: Option<String>, verified: bool) 
     }
     let name = name.unwrap_or_else(|| email.split('@').next().unwrap_or_default().to_owned());
     let mut fields = parse_input(auth.table(User::KEY), OWN, &Map::new(), Action::Create).map_err(text)?;
-    let hash = hashed(auth).await?;
     fields.set(User::EMAIL.key, email.as_str());
     fields.set(User::NAME.key, name);
+    let hash = hashed(auth, &fields).await?;
     fields.set(User::EMAIL_VERIFIED.key, verified);
     let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
     let user = User::create(auth, &mut tx.db(), fields).await.map_err(text)?;
@@ -114,7 +114,7 @@ async fn create(auth: &Auth, email: &str, name: Option<String>, verified: bool) 
 
 async fn set_password(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
-    let hash = hashed(auth).await?;
+    let hash = hashed(auth, &user.clone().into_row()).await?;
     let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
     match Account::credential_of(&mut tx.db(), &user.id).await.map_err(text)? {
         Some(account) => {
@@ -141,14 +141,15 @@ async fn delete(auth: &Auth, email: &str) -> Result<String, String> {
     Ok(format!("{} is deleted\n", user.email))
 }
 
-/// Reads a new password and hashes it.
-async fn hashed(auth: &Auth) -> Result<String, String> {
+/// Reads a new password of the user of this row and hashes it.
+async fn hashed(auth: &Auth, row: &Row) -> Result<String, String> {
     let new = read_password()?;
-    password::check_new(auth, &new).map_err(|error| {
+    password::check_new_length(auth, &new).map_err(|error| {
         let config = auth.config();
         let (least, most) = (config.min_password_length, config.max_password_length);
         format!("{} (it must have {least} to {most} characters)", text(error))
     })?;
+    password::check_new(auth, &new, row).await.map_err(text)?;
     auth.passwords().hash(&new).await.map_err(|error| text(error.into()))
 }
 

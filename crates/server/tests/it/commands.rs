@@ -144,6 +144,10 @@ fn what_is_wrong_with_a_user_or_a_password_is_said() {
     insta::assert_snapshot!(of(&["user", "create", "x@example.com"], ""), @"portcullis: no password came in; write it to standard input, such as with `printf %s … | portcullis user …`");
     with_input(here, &["user", "create", "x@example.com"], "long enough");
     insta::assert_snapshot!(of(&["user", "create", "X@example.com"], "long enough"), @"portcullis: there is a user with the address x@example.com already");
+    let policy = "[emailAndPassword]\nenabled = true\n[emailAndPassword.passwordPolicy]\nrejectCommon = true\nrejectContext = true\n[database]\nurl = \"sqlite:portcullis.db\"\n";
+    std::fs::write(here.join("portcullis.toml"), policy).unwrap();
+    insta::assert_snapshot!(of(&["user", "create", "lovelace@example.com"], "trustno1"), @"portcullis: Password is one of the most common ones. Please choose another.");
+    insta::assert_snapshot!(of(&["user", "set-password", "x@example.com"], "example-dot-com"), @"portcullis: Password must not contain parts of your name, your email address or the name of this service");
     // Arguments are visible to every process, so there is none for a password.
     assert_eq!(with_input(here, &["user", "create", "y@example.com", "long enough"], "").code, Some(2));
 }

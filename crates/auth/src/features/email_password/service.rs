@@ -42,22 +42,24 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     if !is_email(&body.email) {
         return Err(error::INVALID_EMAIL.into());
     }
-    password::check_new(&auth, &body.password)?;
+    password::check_new_length(&auth, &body.password)?;
     // With either option the answer must not tell whether the address is taken.
     let discreet = settings.require_email_verification || settings.auto_sign_in == Some(false);
     let additional = parse_input(auth.table(User::KEY), User::OWN, &body.all, Action::Create)?;
     let email = User::normal_email(&body.email);
+    let mut fields = additional.clone();
+    fields.set(User::EMAIL.key, email.as_str());
+    fields.set(User::NAME.key, body.name.as_str());
+    fields.set(User::IMAGE.key, body.image.clone());
+    fields.set(User::EMAIL_VERIFIED.key, false);
+    // Before anybody looks whether the address is taken: what it says is the same for all.
+    password::check_new(&auth, &body.password, &fields).await?;
 
     let taken = User::by_email(&mut auth.db(), &email).await?;
     if let Some(existing) = taken {
         return already_there(&request, &body, &email, &additional, existing, discreet).await;
     }
     let hash = auth.passwords().hash(&body.password).await?;
-    let mut fields = additional.clone();
-    fields.set(User::EMAIL.key, email.as_str());
-    fields.set(User::NAME.key, body.name.as_str());
-    fields.set(User::IMAGE.key, body.image.clone());
-    fields.set(User::EMAIL_VERIFIED.key, false);
     if let Err(refused) = check_new_user(&request, &fields, "email-password").await {
         // A policy must not tell which addresses are taken, either.
         return if discreet {
@@ -248,9 +250,10 @@ pub(super) async fn change_password(
     body: ChangePassword,
 ) -> Result<(Option<String>, Cookies), Error> {
     let auth = &request.auth;
-    password::check_new(auth, &body.new_password)?;
-    password::check_length(auth, &body.current_password)?;
     let user = &current.user;
+    password::check_new_length(auth, &body.new_password)?;
+    password::check_length(auth, &body.current_password)?;
+    password::check_new(auth, &body.new_password, &user.clone().into_row()).await?;
     let account = Account::credential_of(&mut auth.db(), &user.id).await?;
     let Some((account, stored)) = account.and_then(|a| a.password.clone().map(|p| (a, p))) else {
         return Err(error::CREDENTIAL_ACCOUNT_NOT_FOUND.into());

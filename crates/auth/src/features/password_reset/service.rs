@@ -76,7 +76,7 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     if token.is_empty() {
         return Err(errors::INVALID_TOKEN.into());
     }
-    password::check_new(auth, new_password)?;
+    password::check_new_length(auth, new_password)?;
     let identifier = identifier(token);
     // Looked at before the hash, so that nobody without a token buys work; taken away after it, with the
     // write, so that a full hash queue does not cost the token (better-auth 1.7.24).
@@ -84,9 +84,8 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
         return Err(errors::INVALID_TOKEN.into());
     };
     let unknown = || Error::from(error::USER_NOT_FOUND.at(StatusCode::BAD_REQUEST));
-    if User::by_id(&mut auth.db(), &waiting.value).await?.is_none() {
-        return Err(unknown());
-    }
+    let Some(user) = User::by_id(&mut auth.db(), &waiting.value).await? else { return Err(unknown()) };
+    password::check_new(auth, new_password, &user.into_row()).await?;
     let hash = auth.passwords().hash(new_password).await?;
 
     let mut tx = auth.begin().await?;
