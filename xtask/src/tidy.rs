@@ -16,6 +16,9 @@ const FRONT_DOOR_LINES: usize = 100;
 /// Which route lets whom in.
 const AUTHORIZATION: &str = "docs/authorization.md";
 
+/// Which past hole has which test.
+const SECURITY_TESTS: &str = "docs/security-tests.md";
+
 /// A crate that may be named only in some places.
 struct Arrow {
     name: &'static str,
@@ -81,6 +84,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
     manuals(tree, &mut problems);
     front_doors(tree, &mut problems);
     authorization(tree, &mut problems);
+    security_tests(tree, &mut problems);
     texts(tree, &mut problems);
     problems
 }
@@ -294,6 +298,24 @@ fn authorization(tree: &Tree, problems: &mut Vec<String>) {
     }
 }
 
+/// A test that is named as the answer to a past hole is there.
+fn security_tests(tree: &Tree, problems: &mut Vec<String>) {
+    let Some(text) = tree.get(SECURITY_TESTS) else { return };
+    let sources: Vec<&str> =
+        tree.under("crates/").filter(|(path, _)| path.ends_with(".rs")).map(|(_, text)| text).collect();
+    for (number, row) in text.lines().enumerate().filter(|(_, row)| row.starts_with('|')) {
+        for name in row.split('`').skip(1).step_by(2) {
+            // A test's name is a sentence; options and paths are not.
+            let sentence = name.matches('_').count() >= 3
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let test = format!("fn {name}(");
+            if sentence && !sources.iter().any(|source| source.contains(&test)) {
+                problems.push(format!("{SECURITY_TESTS}:{}: there is no test `{name}`", number + 1));
+            }
+        }
+    }
+}
+
 fn texts(tree: &Tree, problems: &mut Vec<String>) {
     for (path, text) in tree.files() {
         let lower = text.to_lowercase();
@@ -498,6 +520,14 @@ mod tests {
             project([("docs/authorization.md", "| `POST /two-factor/enable` | x |\n| `GET /gone` | x |\n")]),
             "`GET /gone` is no route",
         );
+    }
+
+    #[test]
+    fn a_test_that_answers_a_past_hole_is_there() {
+        let table = "| hole | test |\n|---|---|\n| x, `skip_a`, `/a_b_c_d` | `a_hole_stays_closed` |\n";
+        one_problem(project([("docs/security-tests.md", table)]), "there is no test `a_hole_stays_closed`");
+        let test = ("crates/auth/tests/it/holes.rs", "async fn a_hole_stays_closed() {}");
+        assert!(project([("docs/security-tests.md", table), test]).is_empty());
     }
 
     #[test]

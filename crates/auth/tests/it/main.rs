@@ -17,4 +17,7 @@ mod embedded;
 mod guards;
 #[cfg(test)]
 #[cfg(feature = "testing")]
+mod holes;
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod password_policy;

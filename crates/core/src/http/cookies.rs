@@ -3,6 +3,7 @@
 //! Handlers return [`Cookies`]; nothing is pushed into a shared bag. The order of attributes is
 //! better-call 1.4's: `Max-Age; Domain; Path; HttpOnly; Secure; SameSite; Partitioned`.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use http::HeaderMap;
@@ -300,13 +301,15 @@ impl RequestCookies {
     /// Reads the `Cookie` headers. What is not `name=value` is passed over.
     pub fn parse(headers: &HeaderMap) -> Self {
         let mut all: Vec<(String, String)> = Vec::new();
+        // A header holds thousands of cookies: to look for each among all would buy seconds for little.
+        let mut known: HashSet<String> = HashSet::new();
         for header in headers.get_all(http::header::COOKIE) {
             let text = String::from_utf8_lossy(header.as_bytes());
             for part in text.split(';') {
                 let Some((name, value)) = part.split_once('=') else { continue };
                 let (name, value) = (name.trim(), value.trim());
                 let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-                if !name.is_empty() && !all.iter().any(|(known, _)| known == name) {
+                if !name.is_empty() && known.insert(name.to_owned()) {
                     all.push((name.to_owned(), decode_lenient(value)));
                 }
             }

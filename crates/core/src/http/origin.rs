@@ -12,6 +12,11 @@ pub fn matches(url: &str, pattern: &str, allow_relative: bool) -> bool {
     if url.starts_with('/') {
         return allow_relative && is_safe_relative(url);
     }
+    let scheme = scheme_of(url);
+    // A page that goes to one of these runs it, whatever host stands in it.
+    if scheme.as_deref().is_some_and(|scheme| ["javascript", "data", "vbscript"].contains(&scheme)) {
+        return false;
+    }
     let origin = origin_of(url);
     if pattern.contains(['*', '?']) {
         if pattern.contains("://") {
@@ -20,6 +25,10 @@ pub fn matches(url: &str, pattern: &str, allow_relative: bool) -> bool {
             let Some(subject) = origin.as_deref().or((!web).then_some(url)) else { return false };
             // `*` would also cross an `@`, and what stands before it is not the host.
             return !subject.contains('@') && wildcard(pattern, subject);
+        }
+        // A pattern without a scheme means hosts on the web; other schemes have to be named.
+        if !matches!(scheme.as_deref(), Some("http" | "https")) {
+            return false;
         }
         let Some(host) = host_of(url) else { return false };
         if pattern.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '?' | ':')) {
@@ -31,7 +40,7 @@ pub fn matches(url: &str, pattern: &str, allow_relative: bool) -> bool {
         }
         return wildcard(pattern, &host);
     }
-    match scheme_of(url) {
+    match scheme {
         None => Some(pattern) == origin.as_deref(),
         Some(scheme) if scheme == "http" || scheme == "https" => {
             origin.as_deref() == Some(pattern) || origin.is_some() && origin == origin_of(pattern)
@@ -178,6 +187,12 @@ mod tests {
         assert!(!matches("https://10.0.0.1.evil.io", "10.*", false));
         assert!(matches("http://10.0.0.1", "10.*", false));
         assert!(matches("http://localhost:5173", "http://localhost:*", false));
+        for script in
+            ["javascript://a.example.com:3000/%0aalert(1)", "myapp://a.example.com:3000", "JavaScript:x"]
+        {
+            assert!(!matches(script, "*.example.com:3000", false), "{script}");
+        }
+        assert!(!matches("data://x", "*://x", false) && matches("myapp://x", "*://x", false));
         assert!(!matches("http://localhost:5173.evil.io", "http://localhost:*", false));
     }
 

@@ -103,7 +103,10 @@ impl Actor {
         let body: Vec<u8> = body.map(Into::into).unwrap_or_default();
         let uri = format!("{}{path}", self.base);
         let what = format!("{method} {uri}");
-        let mut request = Request::builder().method(method).uri(uri).header("host", "localhost:3000");
+        let mut request = Request::builder().method(method).uri(uri);
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            request = request.header("host", "localhost:3000");
+        }
         if !self.headers.iter().any(|(name, _)| name == "origin") {
             request = request.header("origin", ORIGIN);
         }
