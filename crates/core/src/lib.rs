@@ -7,6 +7,10 @@ pub mod config;
 pub mod crypto;
 pub mod error;
 pub mod feature;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+#[expect(clippy::expect_used, reason = "a target fails loudly")]
+pub mod fuzzing;
 pub mod hooks;
 pub mod http;
 pub mod identity;
