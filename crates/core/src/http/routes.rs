@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::HttpBody as _;
-use axum::extract::{RawPathParams, Request as HttpRequest, State};
+use axum::extract::{Request as HttpRequest, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -23,6 +23,7 @@ use super::call::{Access, Call, Request};
 use super::cookies::Cookies;
 use super::{cors, rate_limit};
 use crate::auth::Auth;
+use crate::crypto::decode_lenient;
 use crate::error::{self, Error};
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
@@ -182,11 +183,11 @@ impl Routes {
         let mut router = Router::new();
         for (path, routes) in paths {
             let routes: Arc<[Route]> = routes.into();
-            let handle = move |State(auth): State<Auth>, params: RawPathParams, http: HttpRequest| {
+            let handle = move |State(auth): State<Auth>, http: HttpRequest| {
                 let routes = Arc::clone(&routes);
                 async move {
                     match routes.iter().find(|route| route.doc.method == *http.method()) {
-                        Some(route) => serve(route, auth, &params, http).await,
+                        Some(route) => serve(route, auth, http).await,
                         None if may_ask(&auth, &routes, &http) => {
                             cors::preflight(routes.iter().map(|route| &route.doc.method), http.headers())
                         }
@@ -236,19 +237,34 @@ pub async fn not_found() -> Response {
     StatusCode::NOT_FOUND.into_response()
 }
 
-async fn serve(route: &Route, auth: Auth, params: &RawPathParams, http: HttpRequest) -> Response {
-    match handle(route, auth, params, http).await {
+async fn serve(route: &Route, auth: Auth, http: HttpRequest) -> Response {
+    match handle(route, auth, http).await {
         Ok(answer) => answer.into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-async fn handle(
-    route: &Route,
-    auth: Auth,
-    params: &RawPathParams,
-    http: HttpRequest,
-) -> Result<Answer, Error> {
+/// The values of a path's parameters, decoded where they can be: axum's own would answer a 400 of its
+/// own making to what is not UTF-8, before a disabled path is looked at.
+fn params(pattern: &str, path: &str) -> Vec<(String, String)> {
+    let mut rest = path;
+    let mut found = Vec::new();
+    for segment in pattern.split('/') {
+        let name = segment.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        if let Some(name) = name.and_then(|name| name.strip_prefix('*')) {
+            found.push((name.to_owned(), decode_lenient(rest)));
+            break;
+        }
+        let (value, after) = rest.split_once('/').unwrap_or((rest, ""));
+        if let Some(name) = name {
+            found.push((name.to_owned(), decode_lenient(value)));
+        }
+        rest = after;
+    }
+    found
+}
+
+async fn handle(route: &Route, auth: Auth, http: HttpRequest) -> Result<Answer, Error> {
     let (parts, body) = http.into_parts();
     let mut request = Request::of_parts(&auth, parts);
     let config = auth.config();
@@ -266,7 +282,7 @@ async fn handle(
         answer.body = Content::Text("Not Found");
         return Ok(answer);
     }
-    request.params = params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    request.params = params(&route.doc.path, &request.path);
     if request.method != Method::GET {
         request.body = read_body(&request.headers, body, config.max_body_bytes, route.form).await?;
     }
@@ -346,6 +362,21 @@ async fn read_body(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn parameters_are_decoded_where_they_can_be() {
+        let found = |pattern: &str, path: &str| {
+            params(pattern, path)
+                .into_iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found("/reset-password/{token}", "/reset-password/a%2Fb"), ["token=a/b"]);
+        assert_eq!(found("/reset-password/{token}", "/reset-password/%ff%zz"), ["token=%ff%zz"]);
+        assert_eq!(found("/a/{b}/c/{d}", "/a/1/c/2"), ["b=1", "d=2"]);
+        assert_eq!(found("/a/{*rest}", "/a/1/c/2"), ["rest=1/c/2"]);
+        assert!(found("/ok", "/ok").is_empty());
+    }
 
     #[test]
     fn a_repeated_query_name_becomes_a_list() {
