@@ -1,12 +1,14 @@
 //! The face that applications use: the engine with the list of rooms in it.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use portcullis_core::auth::{Auth as Engine, AuthBuilder, StartError};
 use portcullis_core::clock::Clock;
 use portcullis_core::config::{BaseUrlSettings, DatabaseSettings, Environment, Settings};
 use portcullis_core::crypto::Random;
 use portcullis_core::feature::Feature;
+use portcullis_core::seams::Notice;
 use serde_json::{Value as Json, json};
 
 use crate::features;
@@ -78,6 +80,11 @@ impl Builder {
     /// A room of your own.
     pub fn feature(self, feature: impl Feature) -> Self {
         Self(self.0.feature(feature))
+    }
+
+    /// Somebody who is told what happens to users and sessions: an audit log, a pager.
+    pub fn notice(self, notice: impl Notice + 'static) -> Self {
+        Self(self.0.notice(Arc::new(notice)))
     }
 
     /// Development unless said otherwise; say [`Environment::Production`] for people.

@@ -15,8 +15,9 @@ use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
 use crate::identity::{Policy, core_tables};
+use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use crate::seams::Seams;
+use crate::seams::{Notice, Seams};
 use crate::store::{ConnectOptions, Db, IdKind, Plan, Row, Schema, Store, StoreError, Table, Tx};
 
 /// The engine: cheap to clone, shared by every request.
@@ -30,6 +31,7 @@ struct Parts {
     random: Random,
     passwords: Passwords,
     outbound: Outbound,
+    metrics: Metrics,
     cookies: AuthCookies,
     client_ip: ClientIp,
     rate_limits: RateLimits,
@@ -157,6 +159,7 @@ pub struct AuthBuilder {
     clock: Clock,
     random: Random,
     migrate: Option<bool>,
+    notice: Vec<Arc<dyn Notice>>,
 }
 
 impl AuthBuilder {
@@ -170,6 +173,7 @@ impl AuthBuilder {
             clock: Clock::system(),
             random: Random::system(),
             migrate: None,
+            notice: Vec::new(),
         }
     }
 
@@ -194,6 +198,12 @@ impl AuthBuilder {
     /// A room that is not on the list: one of your own.
     pub fn feature(mut self, feature: impl Feature) -> Self {
         self.own.push(Arc::new(feature));
+        self
+    }
+
+    /// Somebody who is told what happens to users and sessions.
+    pub fn notice(mut self, notice: Arc<dyn Notice>) -> Self {
+        self.notice.push(notice);
         self
     }
 
@@ -271,7 +281,7 @@ impl AuthBuilder {
             }
         }
         let mut routes = Routes::new();
-        let mut seams = Seams::default();
+        let mut seams = Seams { notice: self.notice, ..Seams::default() };
         if let Some(policy) = Policy::new(&config) {
             seams.check_password.push(Arc::new(policy));
         }
@@ -317,7 +327,8 @@ impl AuthBuilder {
         };
         let client_ip = ClientIp::new(&config)?;
         let rate_limits = RateLimits::new(&config, limits)?;
-        let outbound = Outbound::new().map_err(|e| StartError::Other(Box::new(e)))?;
+        let metrics = Metrics::new(self.clock.now());
+        let outbound = Outbound::new(metrics.clone()).map_err(|e| StartError::Other(Box::new(e)))?;
         Ok(Auth(Arc::new(Parts {
             config,
             store,
@@ -325,6 +336,7 @@ impl AuthBuilder {
             random: self.random,
             passwords,
             outbound,
+            metrics,
             cookies,
             client_ip,
             rate_limits,
@@ -439,6 +451,11 @@ impl Auth {
         &self.0.outbound
     }
 
+    /// Counts what happens.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// The session's cookies.
     pub fn cookies(&self) -> &AuthCookies {
         &self.0.cookies
@@ -474,6 +491,11 @@ impl Auth {
         let last = self.0.swept.load(Ordering::Relaxed);
         now.saturating_sub(last) >= 60_000
             && self.0.swept.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The next caller sweeps, too: there was more than one batch.
+    pub(crate) fn sweep_again(&self) {
+        self.0.swept.store(i64::MIN, Ordering::Relaxed);
     }
 
     /// Gives a new row an id, unless it has one or the database makes it.

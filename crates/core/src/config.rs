@@ -6,6 +6,7 @@
 //! An unknown key is an error that names it and the nearest known one: a setting that is accepted and
 //! then ignored is worse than one that is refused.
 
+mod operations;
 mod password_policy;
 mod sanity;
 
@@ -22,6 +23,7 @@ use crate::hooks::Callback;
 use crate::http::RateLimit;
 use crate::store::Schema;
 
+pub use operations::{MetricsSettings, PurgeSettings, TelemetrySettings};
 pub use password_policy::PasswordPolicySettings;
 pub use sanity::nearest;
 
@@ -140,8 +142,12 @@ pub struct Settings {
     pub secondary_storage: Option<Json>,
     /// Better Auth's; not part of this version.
     pub database_hooks: Option<Json>,
-    /// Better Auth's; nothing is ever sent anywhere, so it may be present and says nothing.
-    pub telemetry: Option<Json>,
+    /// Traces for a collector of the operator's (OpenTelemetry).
+    pub telemetry: TelemetrySettings,
+    /// Ours: numbers for Prometheus.
+    pub metrics: MetricsSettings,
+    /// Ours: what has expired goes.
+    pub purge: PurgeSettings,
     /// Better Auth's; see `PORTCULLIS_LOG`.
     pub logger: Option<Json>,
     /// What `/error` does.
@@ -948,6 +954,7 @@ impl Config {
             _ => environment == Environment::Production,
         });
         sanity::check(&settings, environment, secure_cookies)?;
+        operations::check(&settings.purge, &settings.telemetry)?;
         let cookie_domain = cookie_domain(&settings, &base_url)?;
         // better-auth 1.7.6 create-context: origin checks are off under NODE_ENV=test unless asked for.
         let disable_origin = settings.advanced.disable_origin_check;

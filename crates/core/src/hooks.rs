@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use url::Url;
 
 use crate::auth::Auth;
 use crate::error::{Code, Error};
+use crate::metrics::CallResult;
 use crate::outbound::Outbound;
 
 type Function = dyn Fn(&str, Vec<Json>) -> Answer + Send + Sync;
@@ -65,6 +67,18 @@ impl Callback {
     /// An answer `{"error": {status, message, code, body}}` is the operator's own refusal; an error
     /// without a status, a wrong answer or no answer is [`Error::Broken`].
     pub async fn call(&self, http: &Outbound, name: &str, args: Vec<Json>) -> Result<Json, Error> {
+        let started = Instant::now();
+        let answer = self.ask(http, name, args).await;
+        let result = match &answer {
+            Ok(_) => CallResult::Ok,
+            Err(Error::Refused(_)) => CallResult::Refused,
+            Err(Error::Broken(_)) => CallResult::Failed,
+        };
+        http.metrics().callback(name, result, started.elapsed());
+        answer
+    }
+
+    async fn ask(&self, http: &Outbound, name: &str, args: Vec<Json>) -> Result<Json, Error> {
         match self {
             Self::Native(function) => function(name, args).await,
             Self::Webhook(url) => {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod events;
 pub mod feature;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -14,7 +15,9 @@ pub mod fuzzing;
 pub mod hooks;
 pub mod http;
 pub mod identity;
+pub mod metrics;
 pub mod outbound;
+pub mod purge;
 pub mod seams;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

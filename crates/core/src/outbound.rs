@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde_json::Value as Json;
 use url::Url;
 
 use crate::error::Error;
+use crate::metrics::Metrics;
 
 /// The longest answer of a webhook that is read.
 const MAX_ANSWER: usize = 1 << 20;
@@ -15,12 +17,13 @@ const MAX_ANSWER: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: reqwest::Client,
+    metrics: Metrics,
 }
 
 impl Outbound {
     /// Builds the client; fails only if TLS cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "the one place that makes an HTTP client")]
-    pub fn new() -> Result<Self, Error> {
+    pub fn new(metrics: Metrics) -> Result<Self, Error> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(10))
@@ -28,7 +31,23 @@ impl Outbound {
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(Error::broken)?;
-        Ok(Self { client })
+        Ok(Self { client, metrics })
+    }
+
+    /// Where calls are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Posts JSON with headers to a URL that the operator wrote; only whether it was taken counts.
+    ///
+    /// # Errors
+    /// When nobody answered, or with another status than 2xx.
+    pub async fn deliver(&self, url: &Url, headers: &HeaderMap, body: &Json) -> Result<(), Error> {
+        let request = self.client.post(url.clone()).headers(headers.clone()).json(body);
+        let answer = request.send().await.map_err(|e| Error::broken(e.without_url()))?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { Err(Error::broken(format!("the answer was {status}"))) }
     }
 
     /// Posts JSON to a URL that the operator wrote and reads a JSON answer.

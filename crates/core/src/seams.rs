@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Code, Error};
+use crate::events::Event;
 use crate::http::{Cookies, Request, SetCookie};
 use crate::identity::{Action, CacheSigner, Challenge, SessionUser, SignIn, User};
 use crate::store::{Db, Row};
@@ -127,6 +128,13 @@ pub trait ViewSession: Send + Sync {
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error>;
 }
 
+/// Told what happened, after the fact: it cannot refuse, and nobody waits for it, so what takes time (a
+/// database, HTTP) it puts into a queue of its own.
+pub trait Notice: Send + Sync {
+    /// Something happened.
+    fn notice(&self, event: &Event);
+}
+
 /// Everything that rooms attached.
 #[derive(Default, Clone)]
 pub struct Seams {
@@ -148,4 +156,6 @@ pub struct Seams {
     pub view_session: Vec<Arc<dyn ViewSession>>,
     /// See [`CacheSigner`]; one at most.
     pub cache_signer: Option<Arc<dyn CacheSigner>>,
+    /// See [`Notice`].
+    pub notice: Vec<Arc<dyn Notice>>,
 }

@@ -5,7 +5,7 @@
 //! tokens in it), a query, a header or a body.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,10 +16,15 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use portcullis::config::{BaseUrl, Config, Environment};
+use portcullis::Auth;
+use portcullis::config::{BaseUrl, Environment};
 use portcullis::crypto::{Alphabet, Random};
+use portcullis::events::RequestId;
+use portcullis::metrics::Requests;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
+
+use crate::telemetry::Tracer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Nothing in an answer that is data may be run, loaded or framed.
@@ -43,12 +48,17 @@ pub struct Front {
     https: bool,
     /// The test contract compares headers with upstream's, which has only `nosniff`.
     plain: bool,
+    requests: Arc<Requests>,
+    tracer: Option<Tracer>,
 }
 
 impl Front {
-    /// From the checked config.
-    pub fn new(config: &Config) -> Self {
+    /// From the checked config; requests are counted, and traced where there is a collector.
+    pub fn new(auth: &Auth, requests: Arc<Requests>, tracer: Option<Tracer>) -> Self {
+        let config = auth.config();
         Self {
+            requests,
+            tracer,
             random: Random::system(),
             max_body: config.max_body_bytes,
             timeout: Duration::from_secs(config.settings.http.timeout.unwrap_or(30).max(1)),
@@ -68,19 +78,19 @@ impl Front {
     }
 }
 
-/// The route that answered, carried from inside the router to the log.
-#[derive(Clone)]
-struct Route(MatchedPath);
+/// The route that answered, carried from inside the router to the log and the counters; also when the
+/// answer does not come from there (a limit of time, a panic).
+#[derive(Clone, Default)]
+struct Route(Arc<OnceLock<MatchedPath>>);
 
 async fn note_route(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
-    if let Some(route) = route
-        && response.extensions().get::<Route>().is_none()
+    if let (Some(route), Some(Route(slot))) =
+        (request.extensions().get::<MatchedPath>(), request.extensions().get::<Route>())
     {
-        response.extensions_mut().insert(Route(route));
+        // The outer router's, where a router is within a router, is overtaken by nobody: it has none.
+        let _ = slot.set(route.clone());
     }
-    response
+    next.run(request).await
 }
 
 /// For routers that are mounted as a service: what they matched is not visible outside.
@@ -88,20 +98,31 @@ pub fn with_routes_noted(router: Router) -> Router {
     router.layer(from_fn(note_route))
 }
 
-async fn outermost(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+async fn outermost(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = front.random.text(16, Alphabet::Alphanumeric);
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id);
+    let slot = Route::default();
+    request.extensions_mut().insert(slot.clone());
+    request.extensions_mut().insert(RequestId(id.as_str().into()));
+    let traced = front.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers()));
+    let trace_id = traced.as_ref().map(|context| context.trace_id());
+    let span = tracing::info_span!("request", id, trace_id);
     let mut response = next.run(request).instrument(span.clone()).await;
     let _entered = span.entered();
+    let took = started.elapsed();
     let status = response.status().as_u16();
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let route = response.extensions().get::<Route>().map_or("(no route)", |route| route.0.as_str());
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let matched = slot.0.get().map(MatchedPath::as_str);
+    let route = matched.unwrap_or("(no route)");
     if matches!(route, "/health" | "/ready") && status < 400 {
         tracing::debug!(%method, route, status, ms, "answered");
     } else {
         tracing::info!(%method, route, status, ms, "answered");
+    }
+    front.requests.observe(matched, &method, response.status(), took);
+    if let (Some(tracer), Some(context)) = (&front.tracer, traced) {
+        tracer.end(context, method, matched, response.status(), took, &id);
     }
     security_headers(&front, response.headers_mut());
     if !front.plain
@@ -188,7 +209,9 @@ mod tests {
     use tower::ServiceExt;
 
     fn front(https: bool) -> Front {
-        Front { random: Random::system(), max_body: 8, timeout: Duration::from_secs(2), https, plain: false }
+        let requests = Arc::new(Requests::new(vec!["/".into()]));
+        let timeout = Duration::from_secs(2);
+        Front { random: Random::system(), max_body: 8, timeout, https, plain: false, requests, tracer: None }
     }
 
     async fn ask(router: Router, request: Request) -> (StatusCode, HeaderMap, String) {
@@ -213,8 +236,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_takes_too_long_is_a_503_that_says_when_to_come_back() {
-        let router = front(false).around(Router::new().route("/", get(std::future::pending::<()>)));
+        let front = front(false);
+        let requests = Arc::clone(&front.requests);
+        let router = front.around(Router::new().route("/", get(std::future::pending::<()>)));
         let (status, headers, body) = ask(router, get_request("/")).await;
+        let counted = requests.prometheus();
+        assert!(counted.contains(r#"{route="/",method="GET",status="5xx"} 1"#), "{counted}");
         assert_eq!(status, 503);
         assert_eq!(headers["retry-after"], "1");
         assert!(body.contains("SERVICE_UNAVAILABLE"));

@@ -29,6 +29,11 @@ const MAX_HEADERS: usize = 100;
 
 /// `127.0.0.1:4000`, `0.0.0.0`, `localhost:80`, `[::1]:4000` → host and port.
 pub fn address(text: &str, port: Option<u16>) -> Result<(String, u16), String> {
+    address_or(text, port, 4000)
+}
+
+/// The same with another port for an address that has none.
+pub fn address_or(text: &str, port: Option<u16>, default: u16) -> Result<(String, u16), String> {
     let wrong = || {
         format!("`{text}` is not an address; write one such as 127.0.0.1:4000, 0.0.0.0:4000 or [::1]:4000")
     };
@@ -46,7 +51,7 @@ pub fn address(text: &str, port: Option<u16>) -> Result<(String, u16), String> {
     if !host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':')) {
         return Err(wrong());
     }
-    Ok((host, port.or(own).unwrap_or(4000)))
+    Ok((host, port.or(own).unwrap_or(default)))
 }
 
 /// Opens the port.

@@ -465,6 +465,20 @@ impl fmt::Debug for FromEnvironment {
     }
 }
 
+/// `key=value,key=value`, the values percent-encoded (OpenTelemetry, "Protocol Exporter").
+fn otlp_headers(variable: &str, value: &str) -> Result<Json, LoadError> {
+    let mut headers = Map::new();
+    for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let Some((name, text)) = pair.split_once('=') else {
+            return fail(format!("{variable}: must be name=value pairs with commas between them"));
+        };
+        let decoded = percent_encoding::percent_decode_str(text.trim()).decode_utf8();
+        let text = decoded.map_err(|_| LoadError(format!("{variable}: a value is not UTF-8")))?;
+        headers.insert(name.trim().to_owned(), Json::String(text.into_owned()));
+    }
+    Ok(Json::Object(headers))
+}
+
 impl Tree {
     fn environment(&mut self, directory: &Path, vars: &Vars) -> Result<(), LoadError> {
         for (name, path) in [
@@ -472,6 +486,8 @@ impl Tree {
             ("BETTER_AUTH_SECRET", &["secret"]),
             ("BETTER_AUTH_URL", &["baseURL"]),
             ("DATABASE_URL", &["database", "url"]),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &["telemetry", "otlpEndpoint"]),
+            ("OTEL_SERVICE_NAME", &["telemetry", "serviceName"]),
         ] {
             if let Some((variable, value)) = direct(name, directory, vars)? {
                 self.put(variable, path, Json::String(value.clone()), value)?;
@@ -480,6 +496,10 @@ impl Tree {
         if let Some((variable, value)) = direct("BETTER_AUTH_SECRETS", directory, vars)? {
             let secrets = versioned(&variable, &value)?;
             self.put(variable, &["secrets"], secrets, value)?;
+        }
+        if let Some((variable, value)) = direct("OTEL_EXPORTER_OTLP_HEADERS", directory, vars)? {
+            let headers = otlp_headers(&variable, &value)?;
+            self.put(variable, &["telemetry", "otlpHeaders"], headers, value)?;
         }
         if let Some((_, value)) = direct("BETTER_AUTH_TRUSTED_ORIGINS", directory, vars)? {
             // better-auth 1.7.6 context/helpers: added to the option, not instead of it.

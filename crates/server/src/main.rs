@@ -1,6 +1,7 @@
 //! The binary `portcullis`: parse the command line, load the settings, run the command.
 
 mod about;
+mod background;
 mod cli;
 mod commands;
 mod front;
@@ -11,6 +12,7 @@ mod pages;
 mod patience;
 mod say;
 mod secret_file;
+mod telemetry;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -178,6 +178,7 @@ struct Load {
     queued: AtomicUsize,
     running: AtomicUsize,
     computed: AtomicU64,
+    refused: AtomicU64,
 }
 
 enum Task {
@@ -267,6 +268,11 @@ impl Passwords {
         self.load.computed.load(Ordering::Relaxed)
     }
 
+    /// How many jobs found the queue full since the start (for metrics).
+    pub fn refused(&self) -> u64 {
+        self.load.refused.load(Ordering::Relaxed)
+    }
+
     async fn run(&self, task: Task) -> Result<Outcome, PasswordError> {
         let (answer, outcome) = oneshot::channel();
         // Counted before it is sent: a thread may take it, and count it off, at once.
@@ -274,7 +280,10 @@ impl Passwords {
         if let Err(refused) = self.queue.try_send(Job { task, answer }) {
             self.load.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(match refused {
-                TrySendError::Full(_) => PasswordError::Busy,
+                TrySendError::Full(_) => {
+                    self.load.refused.fetch_add(1, Ordering::Relaxed);
+                    PasswordError::Busy
+                }
                 TrySendError::Disconnected(_) => PasswordError::Failed,
             });
         }

@@ -82,7 +82,7 @@ impl Random {
     }
 
     /// Random bytes of a fixed length.
-    pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0u8; N];
         self.fill(&mut bytes);
         bytes

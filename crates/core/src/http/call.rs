@@ -17,6 +17,7 @@ use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::config::BaseUrl;
 use crate::error::{self, Code, Error};
+use crate::events::{Kind, RequestId};
 use crate::identity::{How, SessionUser};
 
 /// One request, read once.
@@ -42,6 +43,8 @@ pub struct Request {
     pub now: Timestamp,
     /// The client's address, when it can be believed.
     pub ip: Option<String>,
+    /// The id under which the log has it, where the server gave one.
+    pub id: Option<RequestId>,
     /// Did the request itself carry a `Cookie` header? (A session from `Authorization` is no cookie.)
     pub had_cookies: bool,
 }
@@ -61,6 +64,7 @@ impl Request {
             body: None,
             now: auth.clock().now(),
             ip: auth.client_ip().find(&parts.headers),
+            id: parts.extensions.get().cloned(),
             had_cookies: parts.headers.contains_key(http::header::COOKIE),
             headers: parts.headers,
             auth: auth.clone(),
@@ -122,6 +126,14 @@ impl Request {
 
     /// Checks `Origin` (or `Referer`) when the request carries cookies, or always when forced.
     fn check_origin(&self, force: bool) -> Result<(), Error> {
+        let checked = self.judge_origin(force);
+        if checked.is_err() {
+            self.auth.tell(self.event(Kind::OriginRefused));
+        }
+        checked
+    }
+
+    fn judge_origin(&self, force: bool) -> Result<(), Error> {
         if self.auth.config().skip_csrf || self.auth.config().skip_origin || !(force || self.had_cookies) {
             return Ok(());
         }
@@ -186,6 +198,7 @@ impl Request {
             if self.header("sec-fetch-site") == Some("cross-site")
                 && self.header("sec-fetch-mode") == Some("navigate")
             {
+                self.auth.tell(self.event(Kind::OriginRefused));
                 return Err(error::CROSS_SITE_NAVIGATION_LOGIN_BLOCKED.into());
             }
             return self.check_origin(true);

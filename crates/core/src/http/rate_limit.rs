@@ -19,6 +19,7 @@ use serde_json::{Value as Json, json};
 
 use super::answer::{Answer, Content};
 use crate::auth::Auth;
+use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError, CustomRule, CustomRules, Environment, Settings, read};
 use crate::crypto::{hex_encode, sha256};
 use crate::error::Error;
@@ -29,7 +30,7 @@ pub const TABLE: &str = "rateLimit";
 
 const KEY: &str = "key";
 const COUNT: &str = "count";
-const LAST: &str = "lastRequest";
+pub(crate) const LAST: &str = "lastRequest";
 
 /// The bucket of all clients whose address cannot be believed.
 const NOBODY: &str = "no-trusted-ip";
@@ -294,6 +295,11 @@ impl RateLimits {
         }
         // So many others at this very moment are too many by themselves.
         Ok(Err(1))
+    }
+
+    /// Rows of the database that are older count nowhere; `None` when the counts are elsewhere.
+    pub(crate) fn nobody_looks_before(&self, now: Timestamp) -> Option<i64> {
+        self.database.then(|| now.millis().saturating_sub(self.longest.load(Ordering::Relaxed)))
     }
 
     /// What no rule looks at any more goes. The request that happens to do it is not failed for it.

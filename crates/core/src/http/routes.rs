@@ -25,6 +25,7 @@ use super::{cors, rate_limit};
 use crate::auth::Auth;
 use crate::crypto::decode_lenient;
 use crate::error::{self, Error};
+use crate::events::{Event, Kind};
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
 type Handler = Arc<dyn Fn(Request, bool) -> Handling + Send + Sync>;
@@ -214,7 +215,10 @@ async fn guard(State(auth): State<Auth>, http: HttpRequest, next: Next) -> Respo
         let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
         match auth.rate_limits().refuse(&auth, http.method(), http.headers(), &path).await {
             Ok(None) => next.run(http).await,
-            Ok(Some(refusal)) => refusal.into_response(),
+            Ok(Some(refusal)) => {
+                auth.tell(Event::of_head(Kind::RateLimited, &auth, &http));
+                refusal.into_response()
+            }
             Err(error) => error.into_response(),
         }
     };

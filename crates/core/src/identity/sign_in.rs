@@ -7,6 +7,7 @@ use super::session::{Handed, Session, SessionUser, hand_over};
 use super::user::User;
 use crate::auth::Auth;
 use crate::error::Error;
+use crate::events::{Kind, Reason};
 use crate::http::{Cookies, Request};
 use crate::store::{Db, Row};
 
@@ -50,6 +51,27 @@ impl Auth {
     ///
     /// `db` may be a transaction: the session is then there when it commits.
     pub async fn sign_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
+        let method = who.method;
+        let mut event = who.request.event(Kind::SignedIn).method(method).user(&who.user.id);
+        let outcome = self.let_in(db, who).await;
+        match &outcome {
+            Ok(SignedIn::Session(current, _)) => {
+                self.tell_after(db, event.session(&current.session.id)).await?
+            }
+            Ok(SignedIn::Challenge(_)) => {
+                event.kind = Kind::Challenged;
+                self.tell_after(db, event).await?;
+            }
+            Err(error) if error.code().is_some_and(|code| !code.status.is_server_error()) => {
+                event.kind = Kind::SignInFailed(Reason::Refused);
+                self.tell(event);
+            }
+            Err(_) => self.metrics().sign_in_broke(method),
+        }
+        outcome
+    }
+
+    async fn let_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
         let mut along = Cookies::new();
         for gate in &self.seams().gate_sign_in {
             if let Some(mut challenge) = gate.gate(db, &who, &mut along).await? {

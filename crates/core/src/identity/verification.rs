@@ -29,8 +29,12 @@ table! {
 impl Verification {
     /// Throws away what nobody can use any more, now and then: most are never asked for again.
     async fn sweep(auth: &Auth, db: &mut Db<'_>) -> Result<(), Error> {
-        if auth.is_sweep_due() {
-            db.delete(Self::KEY, &Self::EXPIRES_AT.lt(auth.clock().now())).await?;
+        // Not in a transaction, where the rows would stay locked for as long as that takes.
+        if !db.in_transaction() && auth.is_sweep_due() {
+            let swept = crate::purge::verifications(auth, db, crate::purge::BATCH).await?;
+            if swept == crate::purge::BATCH {
+                auth.sweep_again();
+            }
         }
         Ok(())
     }

@@ -53,6 +53,11 @@ impl StoreError {
             || matches!(mysql_number(&**error), Some(1213 | 1205))
     }
 
+    /// No connection came free in time: there are too few, or the database is away.
+    pub(super) fn pool_timed_out(&self) -> bool {
+        matches!(self.driver(), Some(sqlx::Error::PoolTimedOut))
+    }
+
     /// The connection broke: the statement may or may not have run.
     pub(super) fn lost_connection(&self) -> bool {
         match self.driver() {

@@ -1,11 +1,13 @@
 //! One connection, of whichever database, with or without a transaction around it. Everything above
 //! speaks of statements and values; everything below is a driver.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, MySql, Postgres, Row as _, Sqlite, Transaction};
 
+use super::gate::Gate;
 use super::schema::Kind;
 use super::sql::{Param, Statement};
 use super::value::Value;
@@ -15,8 +17,23 @@ use super::{Dialect, StoreError, mysql, postgres, sqlite};
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
     Sqlite(sqlx::SqlitePool),
-    Postgres(sqlx::PgPool, postgres::Pooling),
-    MySql(sqlx::MySqlPool),
+    Postgres(sqlx::PgPool, postgres::Pooling, Arc<Gate>),
+    MySql(sqlx::MySqlPool, Arc<Gate>),
+}
+
+/// The pool in numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolState {
+    /// Connections that lie idle.
+    pub idle: u64,
+    /// Connections in use.
+    pub in_use: u64,
+    /// How many there may be.
+    pub limit: u64,
+    /// How often somebody found no database, no connection or a busy one.
+    pub unavailable: u64,
+    /// Is the database away?
+    pub down: bool,
 }
 
 /// A connection that is held.
@@ -41,30 +58,78 @@ pub(super) struct Slot<'a> {
 impl Pool {
     /// A connection; with `transaction`, inside one. Behind PgBouncer every statement needs one.
     pub async fn link(&self, transaction: bool) -> Result<Link, StoreError> {
+        match self.gate() {
+            None => self.open(transaction).await,
+            Some(gate) => {
+                let opened = gate.pass(self.open(transaction)).await;
+                self.look_at(&opened);
+                opened
+            }
+        }
+    }
+
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(_, _, gate) | Self::MySql(_, gate) => Some(gate),
+        }
+    }
+
+    /// An error may mean that the database is away; then somebody has to find out.
+    pub fn look_at<T>(&self, outcome: &Result<T, StoreError>) {
+        let Err(error) = outcome else { return };
+        if !error.lost_connection() && !error.pool_timed_out() {
+            return;
+        }
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(pool, _, gate) => gate.suspect(&*pool.connect_options()),
+            Self::MySql(pool, gate) => gate.suspect(&*pool.connect_options()),
+        }
+    }
+
+    /// The pool in numbers; those who were sent away are counted elsewhere.
+    pub fn state(&self) -> PoolState {
+        let (size, idle, limit) = match self {
+            Self::Sqlite(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+            Self::Postgres(pool, ..) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+            Self::MySql(pool, _) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+        };
+        let idle = u64::try_from(idle).unwrap_or(u64::MAX).min(u64::from(size));
+        PoolState {
+            idle,
+            in_use: u64::from(size).saturating_sub(idle),
+            limit: u64::from(limit),
+            unavailable: 0,
+            down: self.gate().is_some_and(|gate| gate.is_down()),
+        }
+    }
+
+    async fn open(&self, transaction: bool) -> Result<Link, StoreError> {
         Ok(match (self, transaction) {
             (Self::Sqlite(pool), false) => Link::Sqlite(pool.acquire().await?),
             // A transaction that starts by reading and then writes can find that another writer was
             // faster and must fail; one that starts as a writer waits its turn instead.
             (Self::Sqlite(pool), true) => Link::SqliteTx(pool.begin_with("BEGIN IMMEDIATE").await?),
-            (Self::Postgres(pool, pooling), true) => {
+            (Self::Postgres(pool, pooling, _), true) => {
                 Link::PostgresTx(postgres::begin(pool, pooling).await?, pooling.names_last())
             }
-            (Self::Postgres(pool, pooling), false) => match pooling {
+            (Self::Postgres(pool, pooling, _), false) => match pooling {
                 postgres::Pooling::Direct => Link::Postgres(pool.acquire().await?),
                 postgres::Pooling::Transaction { .. } => {
                     Link::PostgresTx(postgres::begin(pool, pooling).await?, false)
                 }
             },
-            (Self::MySql(pool), false) => Link::MySql(pool.acquire().await?),
-            (Self::MySql(pool), true) => Link::MySqlTx(pool.begin().await?),
+            (Self::MySql(pool, _), false) => Link::MySql(pool.acquire().await?),
+            (Self::MySql(pool, _), true) => Link::MySqlTx(pool.begin().await?),
         })
     }
 
     pub async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool, _) => pool.close().await,
-            Self::MySql(pool) => pool.close().await,
+            Self::Postgres(pool, ..) => pool.close().await,
+            Self::MySql(pool, _) => pool.close().await,
         }
     }
 }
@@ -213,14 +278,18 @@ const FRESH: Duration = Duration::from_secs(5);
 pub(super) fn pool_options<DB: sqlx::Database>(
     max_connections: u32,
     acquire_timeout: Duration,
+    gate: Option<&Arc<Gate>>,
 ) -> sqlx::pool::PoolOptions<DB> {
     use sqlx::Connection as _;
+    let gate = gate.cloned();
     sqlx::pool::PoolOptions::new()
         .max_connections(max_connections.max(1))
         .acquire_timeout(acquire_timeout)
         .test_before_acquire(false)
-        .before_acquire(|connection: &mut DB::Connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })
+        .before_acquire(move |connection: &mut DB::Connection, meta| {
+            let doubtful =
+                meta.idle_for >= FRESH || gate.as_ref().is_some_and(|gate| gate.distrusts(meta.idle_for));
+            Box::pin(async move { Ok(!doubtful || connection.ping().await.is_ok()) })
         })
 }
 

@@ -16,6 +16,7 @@
 mod ddl;
 mod error;
 mod filter;
+mod gate;
 mod introspect;
 mod link;
 mod migrate;
@@ -37,11 +38,12 @@ mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use error::StoreError;
 pub use filter::{Field, Filter, Fits, Key, Order, Query};
+pub use link::PoolState;
 pub use migrate::Plan;
 pub use schema::{Column, DefaultValue, IdKind, Kind, OnDelete, Reference, Schema, Table};
 pub use table::table;
@@ -129,6 +131,8 @@ struct Inner {
     /// `account` has the NOT NULL `issuer` of Better Auth 1.7.0–1.7.2. It is filled because
     /// dropping it would be the operator's decision.
     issuer: AtomicBool,
+    /// How often somebody was told "not now".
+    unavailable: AtomicU64,
 }
 
 impl Store {
@@ -149,10 +153,13 @@ impl Store {
         let (pool, dialect) = match scheme.as_str() {
             "sqlite" => (Pool::Sqlite(sqlite::connect(&options).await?), Dialect::Sqlite),
             "postgres" | "postgresql" => {
-                let (pool, pooling) = postgres::connect(&options).await?;
-                (Pool::Postgres(pool, pooling), Dialect::Postgres)
+                let (pool, pooling, gate) = postgres::connect(&options).await?;
+                (Pool::Postgres(pool, pooling, gate), Dialect::Postgres)
             }
-            "mysql" | "mariadb" => (Pool::MySql(mysql::connect(&options).await?), Dialect::MySql),
+            "mysql" | "mariadb" => {
+                let (pool, gate) = mysql::connect(&options).await?;
+                (Pool::MySql(pool, gate), Dialect::MySql)
+            }
             _ => {
                 return Err(StoreError::other(
                     "the database URL must start with sqlite:, postgres:// or mysql://",
@@ -169,6 +176,7 @@ impl Store {
             compiler: Compiler::new(dialect, options.id_kind),
             clock,
             issuer: AtomicBool::new(false),
+            unavailable: AtomicU64::new(0),
         }));
         store.notice_issuer().await?;
         Ok(store)
@@ -215,8 +223,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when no connection came free, or another writer took too long.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let link = self.0.pool.link(true).await?;
+        let link = self.look_at(self.0.pool.link(true).await)?;
         Ok(Tx { store: self.clone(), link, failed: false, after: Vec::new() })
+    }
+
+    /// The pool in numbers.
+    pub fn pool(&self) -> PoolState {
+        let mut state = self.0.pool.state();
+        state.unavailable = self.0.unavailable.load(Ordering::Relaxed);
+        state
+    }
+
+    /// Counts an outcome that says "not now", and finds out whether the database is away.
+    fn look_at<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.pool.look_at(&outcome);
+        if matches!(outcome, Err(StoreError::Unavailable(_))) {
+            self.0.unavailable.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
     }
 
     fn table(&self, key: &str) -> Result<&Table, StoreError> {
@@ -260,7 +284,7 @@ impl Tx {
             self.link.rollback().await?;
             return Err(StoreError::bug("commit after a verb failed: the transaction was rolled back").into());
         }
-        self.link.commit().await?;
+        self.store.look_at(self.link.commit().await)?;
         let mut outcome = Ok(());
         for job in self.after {
             outcome = outcome.and(job.await);
@@ -566,7 +590,7 @@ impl Db<'_> {
         if let Some(within) = &mut self.tx {
             let outcome = perform(store, within.link, job).await;
             *within.failed |= outcome.is_err();
-            return outcome;
+            return store.look_at(outcome);
         }
         let transaction = matches!(job, Job::Change { .. });
         let read_only = matches!(job, Job::Rows { read_only: true, .. });
@@ -577,8 +601,11 @@ impl Db<'_> {
                 Err(error) if error.gave_way() && attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 5)).await;
                 }
-                Err(error) if read_only && attempt == 1 && error.lost_connection() => {}
-                outcome => return outcome,
+                // The connections from before are tried out from here on, so this is a good one or none.
+                Err(error) if read_only && attempt == 1 && error.lost_connection() => {
+                    store.0.pool.look_at(&Err::<(), _>(error));
+                }
+                outcome => return store.look_at(outcome),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! read it and change it, in one transaction; that works on both.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow, MySqlValueRef};
 use sqlx::{
@@ -11,6 +12,7 @@ use sqlx::{
 };
 use time::{Date, OffsetDateTime};
 
+use super::gate::Gate;
 use super::link::{Found, Slot, pool_options, why_not};
 use super::sql::{Native, Param};
 use super::value::Value;
@@ -25,18 +27,20 @@ const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; 
      SET SESSION innodb_lock_wait_timeout = 5; \
      SET time_zone = '+00:00'";
 
-pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::MySqlPool, StoreError> {
+pub(super) async fn connect(options: &ConnectOptions) -> Result<(sqlx::MySqlPool, Arc<Gate>), StoreError> {
     let connect = MySqlConnectOptions::from_str(&options.url)
         .map_err(StoreError::other)?
         .charset("utf8mb4")
         .timezone(Some("+00:00".to_owned()))
         .statement_cache_capacity(256)
         .disable_statement_logging();
-    let pool = pool_options::<MySql>(options.max_connections, options.acquire_timeout).after_connect(
-        |connection, _| Box::pin(async move { connection.execute(sqlx::raw_sql(SETTINGS)).await.map(drop) }),
-    );
+    let gate = Gate::new();
+    let pool = pool_options::<MySql>(options.max_connections, options.acquire_timeout, Some(&gate))
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(sqlx::raw_sql(SETTINGS)).await.map(drop) })
+        });
     match pool.connect_with(connect.clone()).await {
-        Ok(pool) => Ok(pool),
+        Ok(pool) => Ok((pool, gate)),
         Err(error) => Err(why_not(error, &connect).await),
     }
 }

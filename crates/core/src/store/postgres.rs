@@ -7,6 +7,7 @@
 //! lock. It costs two round trips per verb and is right with any version of PgBouncer.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgValueRef};
 use sqlx::types::{Json, Uuid};
@@ -15,6 +16,7 @@ use sqlx::{
 };
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
+use super::gate::Gate;
 use super::link::{Found, Slot, pool_options, why_not};
 use super::sql::{Native, Param};
 use super::value::Value;
@@ -83,7 +85,9 @@ fn quoted_path(path: &str) -> String {
     names.map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) async fn connect(options: &ConnectOptions) -> Result<(sqlx::PgPool, Pooling), StoreError> {
+pub(super) async fn connect(
+    options: &ConnectOptions,
+) -> Result<(sqlx::PgPool, Pooling, Arc<Gate>), StoreError> {
     let address = address(&options.url)?;
     let pooled = options.pooler.unwrap_or(address.pgbouncer);
     let path = address.search_path.as_deref().map(quoted_path);
@@ -107,9 +111,10 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<(sqlx::PgPool, P
         }
         Pooling::Direct
     };
-    let pool = pool_options::<Postgres>(options.max_connections, options.acquire_timeout);
+    let gate = Gate::new();
+    let pool = pool_options::<Postgres>(options.max_connections, options.acquire_timeout, Some(&gate));
     match pool.connect_with(connect.clone()).await {
-        Ok(pool) => Ok((pool, pooling)),
+        Ok(pool) => Ok((pool, pooling, gate)),
         Err(error) => Err(why_not(error, &connect).await),
     }
 }

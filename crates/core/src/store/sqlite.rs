@@ -28,7 +28,7 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::SqlitePool
         .busy_timeout(BUSY)
         .statement_cache_capacity(256)
         .disable_statement_logging();
-    let mut pool = pool_options::<Sqlite>(options.max_connections, options.acquire_timeout);
+    let mut pool = pool_options::<Sqlite>(options.max_connections, options.acquire_timeout, None);
     if memory {
         // The database lives as long as its one connection.
         pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);

@@ -1,9 +1,12 @@
 //! `portcullis serve`: the server.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use portcullis::config::Environment;
+use portcullis::metrics::Requests;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -11,8 +14,10 @@ use super::{Here, Opened, open};
 use crate::about::About;
 use crate::cli::ServeArgs;
 use crate::front::{Front, with_routes_noted};
-use crate::{listen, ops, pages, say};
+use crate::{background, listen, ops, pages, say, telemetry};
 
+/// For the last spans to reach the collector.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 const LISTEN: &str = "127.0.0.1:4000";
 
 /// Serves until SIGTERM or SIGINT.
@@ -37,7 +42,17 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
         routes = routes.merge(pages::routes(about.clone()));
     }
     let routes = routes.fallback_service(with_routes_noted(auth.service()));
-    let app = Front::new(config).around(routes);
+    let own = ["/", "/health", "/ready"].map(str::to_owned);
+    let of_engine = auth.routes().into_iter().map(|route| format!("{}{}", config.base_path, route.path));
+    let requests = Arc::new(Requests::new(of_engine.chain(own).collect()));
+    let (tracer, exporter) = telemetry::start(&auth).map_err(|error| error.to_string())?.unzip();
+    let app = Front::new(&auth, Arc::clone(&requests), tracer).around(routes);
+    // They end with this function.
+    let mut beside = tokio::task::JoinSet::new();
+    if let Some(listener) = background::metrics_listener(&auth).await? {
+        beside.spawn(background::serve_metrics(listener, auth.clone(), requests));
+    }
+    beside.spawn(background::purge(auth.clone()));
 
     if !test {
         about.announce(here.logs_as_json()?);
@@ -53,6 +68,11 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
         });
     };
     listen::serve(listener, app, test, stop, hurry.notified()).await;
+    beside.shutdown().await;
+    if let Some(exporter) = exporter {
+        // The last tracer went with the last connection; a collector that hangs does not hold up the end.
+        let _ = tokio::time::timeout(LAST_SPANS, exporter).await;
+    }
     auth.store().close().await;
     Ok(ExitCode::SUCCESS)
 }

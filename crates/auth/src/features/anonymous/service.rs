@@ -3,6 +3,7 @@
 use http::StatusCode;
 use portcullis_core::auth::Auth;
 use portcullis_core::error::{self, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Session, SessionUser, SignIn as Proven, SignedIn, User, check_new_user, clear_session_cookies,
@@ -55,6 +56,7 @@ pub(super) async fn sign_in(
         }
         Err(error) => return Err(error),
     };
+    auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("anonymous").user(&user.id)).await?;
     let proven = Proven { request, user, method: "anonymous", remember: true, fields: Row::new() };
     let signed_in = auth.sign_in(&mut tx.db(), proven).await?;
     tx.commit().await?;
@@ -75,6 +77,8 @@ pub(super) async fn delete(
     }
     let mut tx = request.auth.begin().await?;
     remove(&request.auth, &mut tx.db(), &caller.user.id).await?;
+    let gone = request.event(Kind::UserDeleted).user(&caller.user.id);
+    request.auth.tell_after(&mut tx.db(), gone).await?;
     tx.commit().await?;
     Ok(clear_session_cookies(request, false))
 }

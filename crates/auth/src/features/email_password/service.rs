@@ -4,6 +4,7 @@ use portcullis_core::auth::Auth;
 use portcullis_core::config::Environment;
 use portcullis_core::crypto::Verdict;
 use portcullis_core::error::{self, Error};
+use portcullis_core::events::{Kind, Reason};
 use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
@@ -89,6 +90,7 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
         Err(error) => return Err(error),
     };
     Account::create_credential(&auth, &mut tx.db(), &user, hash).await?;
+    auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("email").user(&user.id)).await?;
     if discreet {
         tx.commit().await?;
         mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
@@ -221,10 +223,14 @@ pub(super) async fn sign_in(request: Request, body: SignIn) -> Result<SignedIn, 
     }
     password::check_length(&auth, &body.password)?;
     let user = User::by_email(&mut auth.db(), &body.email).await?;
+    let known = user.as_ref().map(|user| user.id.clone());
     let Some(user) = password::prove(&auth, &body.email, user, &body.password).await? else {
+        auth.tell(request.event(Kind::wrong_password(known.is_some())).method("email").of(known));
         return Err(error::INVALID_EMAIL_OR_PASSWORD.into());
     };
     if settings.require_email_verification && !user.email_verified {
+        let failed = request.event(Kind::SignInFailed(Reason::NotVerified));
+        auth.tell(failed.method("email").user(&user.id));
         mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignIn).await?;
         return Err(error::EMAIL_NOT_VERIFIED.into());
     }
@@ -267,6 +273,7 @@ pub(super) async fn change_password(
         // Changed by somebody else since it was read: what was proven is no longer the password.
         return Err(error::INVALID_PASSWORD.into());
     }
+    auth.tell_after(&mut tx.db(), request.event(Kind::PasswordChanged).user(&user.id)).await?;
     if !body.revoke_other_sessions {
         tx.commit().await?;
         return Ok((None, Cookies::new()));

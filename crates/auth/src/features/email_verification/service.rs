@@ -3,6 +3,7 @@
 use http::StatusCode;
 use portcullis_core::crypto::{Hs256, read_hs256};
 use portcullis_core::error::{self, Code, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
@@ -156,6 +157,7 @@ async fn prove(request: &Request, user: User) -> Result<Outcome, Error> {
         // Somebody else followed the link in the meantime, or the address is another by now.
         return Ok(Followed::with(Cookies::new(), done()));
     };
+    auth.tell(request.event(Kind::EmailVerified).user(&user.id));
     if let Some(callback) = &settings.after_email_verification {
         ask(request, callback, "afterEmailVerification", &user).await?;
     }
@@ -221,6 +223,7 @@ async fn change(
                 }
                 Err(error) => return Err(error),
             };
+            auth.tell(request.event(Kind::EmailChanged).user(&user.id));
             if let Some(callback) = &settings.after_email_verification {
                 ask(request, callback, "afterEmailVerification", &user).await?;
             }

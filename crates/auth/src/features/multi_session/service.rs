@@ -5,6 +5,7 @@
 //! reaches no table; the name is checked because a signature says nothing about it.
 
 use portcullis_core::error::Error;
+use portcullis_core::events::Kind;
 use portcullis_core::http::{CookieSpec, Cookies, Request};
 use portcullis_core::identity::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 use portcullis_core::store::Db;
@@ -117,7 +118,12 @@ pub(super) async fn revoke(request: &Request, caller: &SessionUser, token: &str)
     let spec = cookie(request, token);
     let held = held(request, &spec).ok_or_else(|| Error::from(errors::INVALID_SESSION_TOKEN))?;
     let mut db = request.auth.db();
+    // Of the device, which may hold somebody else's beside the caller's.
+    let ended = Session::find(&request.auth, &mut db, held).await?;
     Session::delete(&request.auth, &mut db, held).await?;
+    if let Some(SessionUser { session, user }) = ended {
+        request.auth.tell(request.event(Kind::SessionsRevoked).user(&user.id).session(&session.id));
+    }
     let mut cookies = Cookies::new();
     cookies.expire(&spec);
     if held != caller.session.token {

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use portcullis_core::crypto::{Alphabet, encode_uri_component};
 use portcullis_core::error::{self, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::http::Request;
 use portcullis_core::identity::{Account, Session, User, Verification, discreetly, password};
 use serde_json::json;
@@ -24,7 +25,10 @@ pub(super) async fn request(request: &Request, body: &super::wire::Ask) -> Resul
         return Err(errors::RESET_PASSWORD_DISABLED.into());
     };
     discreetly(async {
-        let Some(user) = User::by_email(&mut auth.db(), &body.email).await? else { return Ok(()) };
+        let user = User::by_email(&mut auth.db(), &body.email).await?;
+        let asked = request.event(Kind::PasswordResetRequested);
+        auth.tell(asked.of(user.as_ref().map(|user| user.id.clone())));
+        let Some(user) = user else { return Ok(()) };
         let lasting = settings.reset_password_token_expires_in.filter(|&secs| secs != 0).unwrap_or(3600);
         let token = auth.random().text(24, Alphabet::Alphanumeric);
         let until = request.now.plus_seconds(lasting);
@@ -105,6 +109,7 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     if settings.revoke_sessions_on_password_reset {
         Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     }
+    auth.tell_after(&mut tx.db(), request.event(Kind::PasswordReset).user(&user.id)).await?;
     tx.commit().await?;
     if let Some(callback) = &settings.on_password_reset {
         let args = vec![json!({ "user": user.for_webhook(auth) }), request.for_webhook()];

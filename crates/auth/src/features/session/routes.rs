@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use portcullis_core::error::{self, Code, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::http::call::{Anyone, Fresh, Sensitive};
 use portcullis_core::http::{Answer, Call, Cookies, Fields, FromFields, Routes};
 use portcullis_core::identity::{
@@ -81,7 +82,11 @@ async fn sign_out(call: Call<SignOutBody, Anyone>) -> Result<Answer, Error> {
     let mut db = auth.db();
     let token = request.cookies.signed(&auth.cookies().session_token, auth.config().secrets.current());
     if let Some(token) = token {
+        let ended = Session::find(auth, &mut db, token).await?;
         Session::delete(auth, &mut db, token).await?;
+        if let Some(SessionUser { session, user }) = ended {
+            auth.tell(request.event(Kind::SignedOut).user(&user.id).session(&session.id));
+        }
     }
     let mut cookies = clear_session_cookies(request, false);
     for seam in &auth.seams().sign_out {
@@ -150,12 +155,16 @@ async fn revoke_session(call: Call<Token, Sensitive>) -> Result<Answer, Error> {
     let auth = call.auth();
     let Token(token) = &call.body;
     let ended = Session::delete_own(auth, &mut auth.db(), &call.session.user.id, token).await?;
+    if ended {
+        auth.tell(call.request.event(Kind::SessionsRevoked).user(&call.session.user.id));
+    }
     let own = ended && *token == call.session.session.token;
     Ok(done(if own { clear_session_cookies(&call.request, false) } else { Cookies::new() }))
 }
 
 async fn revoke_sessions(call: Call<(), Sensitive>) -> Result<Answer, Error> {
     Session::delete_all(call.auth(), &mut call.auth().db(), &call.session.user.id).await?;
+    call.auth().tell(call.request.event(Kind::SessionsRevoked).user(&call.session.user.id));
     Ok(done(clear_session_cookies(&call.request, false)))
 }
 
@@ -163,5 +172,6 @@ async fn revoke_other_sessions(call: Call<(), Sensitive>) -> Result<Answer, Erro
     let current = &call.session;
     Session::delete_others(call.auth(), &mut call.auth().db(), &current.user.id, &current.session.token)
         .await?;
+    call.auth().tell(call.request.event(Kind::SessionsRevoked).user(&current.user.id));
     Ok(done(Cookies::new()))
 }

@@ -10,6 +10,7 @@ use portcullis_core::auth::Auth;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::crypto::{Alphabet, base64url, constant_time_eq, hmac_sha256};
 use portcullis_core::error::{self, Error};
+use portcullis_core::events::{Kind, Reason};
 use portcullis_core::http::call::Access;
 use portcullis_core::http::{Answer, CookieSpec, Cookies, Request};
 use portcullis_core::identity::{
@@ -310,6 +311,8 @@ pub(super) struct Guess {
     before: u32,
     /// The account's count, this guess included, and whose it is.
     account: Option<(String, i64)>,
+    /// Who is guessed at.
+    user: String,
 }
 
 struct Lockout {
@@ -329,11 +332,18 @@ fn lockout(options: &Options) -> Option<Lockout> {
 pub(super) async fn check_lock(request: &Request, options: &Options, factor: &Factor) -> Result<(), Error> {
     let (Some(_), Some(until)) = (lockout(options), factor.locked_until) else { return Ok(()) };
     if until > request.now {
+        failed(request, Reason::Locked, &factor.user_id);
         return Err(errors::ACCOUNT_TEMPORARILY_LOCKED.into());
     }
     let over = Factor::LOCKED_UNTIL.le(request.now);
     factor.change_if_same(&mut request.auth.db(), over, unlocked()).await?;
     Ok(())
+}
+
+/// Tells of a sign-in that the second factor did not let through.
+fn failed(request: &Request, reason: Reason, user: &str) {
+    let event = request.event(Kind::SignInFailed(reason));
+    request.auth.tell(event.method("two-factor").user(user));
 }
 
 fn unlocked() -> Row {
@@ -362,8 +372,13 @@ impl Pending {
             let Error::Refused(refusal) = no_challenge(auth) else { return Err(no_challenge(auth)) };
             return Err(Error::from(errors::TOO_MANY_ATTEMPTS_REQUEST_NEW_CODE).with_cookies(refusal.cookies));
         }
-        let mut guess =
-            Guess { identifier: self.identifier.clone(), expires_at: self.expires_at, before, account: None };
+        let mut guess = Guess {
+            identifier: self.identifier.clone(),
+            expires_at: self.expires_at,
+            before,
+            account: None,
+            user: self.user.id.clone(),
+        };
         if let (Some(factor), Some(lockout)) = (factor, lockout(options)) {
             let open = Factor::ID
                 .is(factor.id.as_str())
@@ -373,6 +388,7 @@ impl Pending {
                 // Others have used the account's guesses up since it was read.
                 lock(request, &mut db, &factor.id, &lockout).await?;
                 guess.count(auth, before).await?;
+                failed(request, Reason::Locked, &self.user.id);
                 return Err(errors::ACCOUNT_TEMPORARILY_LOCKED.into());
             };
             guess.account = Some((factor.id.clone(), counted.failures.unwrap_or(1)));
@@ -399,6 +415,7 @@ impl Guess {
 
     /// It was wrong.
     pub(super) async fn wrong(self, request: &Request, options: &Options) -> Result<(), Error> {
+        failed(request, Reason::SecondFactor, &self.user);
         self.count(&request.auth, self.before.saturating_add(1)).await?;
         if let (Some((factor, count)), Some(lockout)) = (&self.account, lockout(options))
             && *count >= lockout.most

@@ -2,6 +2,7 @@
 
 use portcullis_core::auth::Auth;
 use portcullis_core::error::{self, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Handed, Session, SessionUser, User, hand_over, password as passwords,
@@ -145,6 +146,8 @@ async fn switch(
     let Some(user) = User::update(auth, db, &current.user.id, changes).await? else {
         return Err(error::UNAUTHORIZED.into());
     };
+    let kind = if enabled { Kind::SecondFactorEnabled } else { Kind::SecondFactorDisabled };
+    auth.tell_after(db, request.event(kind).user(&user.id)).await?;
     Session::delete(auth, db, &current.session.token).await?;
     let session = Session::create(request, db, &user, true, current.session.lent_fields()).await?;
     let renewed = SessionUser { session, user };

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use portcullis_core::error::{self, Code, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Handed, ProofLink, Purpose, SEND_VERIFICATION_EMAIL, SessionUser, User, discreetly, hand_over,
@@ -79,6 +80,7 @@ async fn replace(
         Err(error) if error.is_unique() => return Ok(Cookies::new()),
         Err(error) => return Err(error),
     };
+    auth.tell(request.event(Kind::EmailChanged).user(&user.id));
     if let Some(callback) = &auth.config().settings.email_verification.send_verification_email {
         let link = ProofLink::new(request, &user, Purpose::Prove, back)?;
         let args = vec![link.message(user.for_webhook(auth)), request.for_webhook()];

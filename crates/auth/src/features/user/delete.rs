@@ -4,6 +4,7 @@ use http::StatusCode;
 use portcullis_core::config::DeleteUserSettings;
 use portcullis_core::crypto::{Alphabet, Verdict, encode_uri_component};
 use portcullis_core::error::{self, Code, Error};
+use portcullis_core::events::Kind;
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{Account, SessionUser, User, Verification, clear_session_cookies, password};
@@ -119,6 +120,7 @@ async fn remove(request: &Request, user: &User) -> Result<Cookies, Error> {
         // Of several requests at once one has deleted the user, and the operator hears of it once.
         return Err(Error::from(error::UNAUTHORIZED).with_cookies(cookies));
     }
+    auth.tell(request.event(Kind::UserDeleted).user(&user.id));
     if let Some(callback) = &settings(request).after_delete {
         let told = callback.call(auth.outbound(), "user.deleteUser.afterDelete", told()).await;
         told.map_err(|error| error.with_cookies(cookies.clone()))?;

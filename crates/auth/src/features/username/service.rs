@@ -3,6 +3,7 @@
 use http::StatusCode;
 use portcullis_core::auth::Auth;
 use portcullis_core::error::{self, Code, Error};
+use portcullis_core::events::{Kind, Reason};
 use portcullis_core::http::{Request, truthy};
 use portcullis_core::identity::{
     Action, Occasion, SignIn as Proven, SignedIn, User, mail_verification, password,
@@ -156,11 +157,15 @@ pub(super) async fn sign_in(options: &Options, request: &Request, body: SignIn) 
     }
     password::check_length(auth, &body.password)?;
     let user = find(&mut auth.db(), &normal).await?;
+    let known = user.as_ref().map(|user| user.id.clone());
     let Some(user) = password::prove(auth, &normal, user, &body.password).await? else {
+        auth.tell(request.event(Kind::wrong_password(known.is_some())).method("username").of(known));
         return Err(errors::INVALID_USERNAME_OR_PASSWORD.into());
     };
     let required = auth.config().settings.email_and_password.require_email_verification;
     if required && !user.email_verified {
+        let failed = request.event(Kind::SignInFailed(Reason::NotVerified));
+        auth.tell(failed.method("username").user(&user.id));
         mail_verification(request, &user, body.callback_url.as_deref(), Occasion::SignIn).await?;
         return Err(error::EMAIL_NOT_VERIFIED.into());
     }

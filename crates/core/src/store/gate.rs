@@ -1,0 +1,141 @@
+//! Whether the database is there. When a connection breaks, one task asks the database until it answers
+//! again; until then nobody else waits for it, so that an outage is an immediate 503 for everybody
+//! instead of a queue of requests that all wait for the pool.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::{ConnectOptions, Connection as _};
+use tokio::sync::watch;
+
+use super::StoreError;
+
+/// For one attempt to connect.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Between attempts.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The state of one database.
+#[derive(Debug)]
+pub(super) struct Gate {
+    down: watch::Sender<bool>,
+    asking: AtomicBool,
+    /// When a connection was last found broken: the idle ones from before are tried out before use.
+    suspected: Mutex<Option<Instant>>,
+}
+
+impl Gate {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            down: watch::Sender::new(false),
+            asking: AtomicBool::new(false),
+            suspected: Mutex::new(None),
+        })
+    }
+
+    pub fn is_down(&self) -> bool {
+        *self.down.borrow()
+    }
+
+    /// Has a connection that has been idle for so long to be tried out?
+    pub fn distrusts(&self, idle: Duration) -> bool {
+        let suspected = *self.suspected.lock().unwrap_or_else(PoisonError::into_inner);
+        suspected.is_some_and(|at| idle >= at.elapsed())
+    }
+
+    /// Waits for a connection, but not for a database that is away.
+    pub async fn pass<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let away = || Err(StoreError::Unavailable("it has gone away and is being asked again".into()));
+        let mut down = self.down.subscribe();
+        if *down.borrow_and_update() {
+            return away();
+        }
+        tokio::select! {
+            biased;
+            outcome = waiting => outcome,
+            // The sender lives as long as `self`.
+            _ = down.wait_for(|down| *down) => away(),
+        }
+    }
+
+    /// A connection broke: is it the database? One task finds out.
+    pub fn suspect<O>(self: &Arc<Self>, options: &O)
+    where
+        O: ConnectOptions,
+        O::Connection: Sized,
+    {
+        *self.suspected.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        if self.asking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (gate, options) = (Arc::downgrade(self), options.clone());
+        tokio::spawn(async move {
+            loop {
+                let answers = answers(&options).await;
+                let Some(gate) = gate.upgrade() else { return };
+                if answers {
+                    gate.asking.store(false, Ordering::Release);
+                    if gate.down.send_replace(false) {
+                        tracing::info!("the database answers again");
+                    }
+                    return;
+                }
+                if !gate.down.send_replace(true) {
+                    tracing::error!("the database has gone away; requests are answered 503 until it is back");
+                }
+                drop(gate);
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+    }
+}
+
+/// Does it take connections, or at least refuse them for another reason than being away?
+async fn answers<O>(options: &O) -> bool
+where
+    O: ConnectOptions,
+    O::Connection: Sized,
+{
+    match tokio::time::timeout(ATTEMPT, options.connect()).await {
+        Err(_) => false,
+        Ok(Ok(connection)) => {
+            // It has answered; how it takes the farewell is its own affair.
+            let _ = connection.close().await;
+            true
+        }
+        Ok(Err(error)) => !StoreError::from(error).lost_connection(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_when_the_database_goes_away_is_sent_away_at_once() {
+        let gate = Gate::new();
+        let waiting = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.pass(std::future::pending::<Result<(), _>>()).await }
+        });
+        tokio::task::yield_now().await;
+        gate.down.send_replace(true);
+        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Unavailable(_))));
+        assert!(matches!(gate.pass(async { Ok(()) }).await, Err(StoreError::Unavailable(_))));
+        gate.down.send_replace(false);
+        assert!(gate.pass(async { Ok(()) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_connections_from_before_the_break_are_distrusted() {
+        let gate = Gate::new();
+        assert!(!gate.distrusts(Duration::from_secs(3600)));
+        *gate.suspected.lock().unwrap() = Some(Instant::now());
+        assert!(gate.distrusts(Duration::from_secs(1)));
+        assert!(!gate.distrusts(Duration::ZERO));
+    }
+}
