@@ -34,7 +34,9 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::SqlitePool
         pool = pool.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     } else {
         create(connect.get_filename())?;
-        connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+        // A killed process loses nothing either way. With `Normal` a power cut may take the last commits
+        // back, and with them a password that was changed or a session that was ended.
+        connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     }
     // Several processes may open a new file at once; whoever turns the WAL on locks the others out
     // for a moment, and SQLite does not wait for that lock.

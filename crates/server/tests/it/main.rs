@@ -5,7 +5,10 @@ mod client;
 mod commands;
 mod first_run;
 mod hostile;
+mod observed;
 mod operations;
+mod outages;
+mod postgres;
 mod process;
 mod refusals;
 #[cfg(feature = "test-mode")]
