@@ -21,3 +21,6 @@ mod holes;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod password_policy;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod told;
