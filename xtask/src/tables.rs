@@ -227,7 +227,7 @@ fn kind(rust: &str) -> String {
         "BaseUrlSettings" => "text, or a table".into(),
         "Json" => "any".into(),
         "Map<String, Json>" => "table".into(),
-        number if ["u8", "u16", "u32", "u64", "usize", "i64"].contains(&number) => "number".into(),
+        number if ["u8", "u16", "u32", "u64", "usize", "i64", "f64"].contains(&number) => "number".into(),
         other => format!("`{other}`"),
     }
 }

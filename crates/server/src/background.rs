@@ -7,6 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use portcullis::Auth;
+use portcullis::config::Environment;
 use portcullis::metrics::{self, Requests};
 use portcullis::purge::BATCH;
 use tokio::net::TcpListener;
@@ -21,7 +22,9 @@ const METRICS_PORT: u16 = 9464;
 /// Purges now and then, until it is dropped.
 pub async fn purge(auth: Auth) {
     let settings = &auth.config().settings.purge;
-    if settings.enabled == Some(false) {
+    // Under the test contract a request brings its own time, by which a session may be alive that has
+    // expired by the clock on the wall.
+    if settings.enabled == Some(false) || auth.config().environment == Environment::Test {
         return;
     }
     let interval = Duration::from_secs(settings.interval.unwrap_or(300).clamp(1, 86_400));

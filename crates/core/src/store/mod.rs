@@ -202,9 +202,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let mut link = self.0.pool.link(false).await?;
-        link.raw("select 1".to_owned()).await?;
-        link.commit().await
+        let answered = async {
+            let mut link = self.0.pool.link(false).await?;
+            link.raw("select 1".to_owned()).await?;
+            link.commit().await
+        };
+        self.look_at(answered.await)
     }
 
     /// Closes all connections; verbs that are under way finish first.
