@@ -45,7 +45,10 @@ impl Alphabet {
 }
 
 impl Random {
-    /// The system's generator (aws-lc's, seeded by the operating system).
+    /// The operating system's generator.
+    ///
+    /// Not aws-lc's, which gathers entropy of its own when it is first asked: 30 to 40 ms of the first
+    /// request.
     pub const fn system() -> Self {
         Self(Source::System)
     }
@@ -57,12 +60,11 @@ impl Random {
 
     /// Fills `out` with random bytes.
     ///
-    /// aws-lc itself ends the process when the system has no randomness; should it ever report the
-    /// failure instead, this does the same, because every continuation would hand out guessable tokens.
+    /// Without randomness the process ends: every continuation would hand out guessable tokens.
     pub fn fill(&self, out: &mut [u8]) {
         match &self.0 {
             Source::System => {
-                if aws_lc_rs::rand::fill(out).is_err() {
+                if getrandom::fill(out).is_err() {
                     std::process::abort();
                 }
             }

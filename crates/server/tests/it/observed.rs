@@ -199,7 +199,7 @@ fn collector() -> (SocketAddr, Receiver<(String, Json)>) {
             let (head, body) = loop {
                 let read = stream.read(&mut buffer).unwrap();
                 assert!(read > 0, "half a request");
-                bytes.extend_from_slice(&buffer[..read]);
+                bytes.extend(buffer.iter().take(read));
                 let text = String::from_utf8(bytes.clone()).unwrap();
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
                 let head = head.to_ascii_lowercase();

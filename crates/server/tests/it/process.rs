@@ -83,7 +83,7 @@ impl Server {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         // The second field is the name, which may hold anything; what follows it begins with the third.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum()
+        fields.iter().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     /// Sends SIGTERM.
