@@ -1,8 +1,8 @@
 //! Where the parts are joined, and the only such place: [`AuthBuilder`] makes them, [`Auth`] holds them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +15,7 @@ use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
 use crate::identity::{Policy, core_tables};
+use crate::mail::{Mailer, Queued};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::seams::{Notice, Seams};
@@ -32,6 +33,7 @@ struct Parts {
     passwords: Passwords,
     outbound: Outbound,
     metrics: Metrics,
+    mailer: Mailer,
     cookies: AuthCookies,
     client_ip: ClientIp,
     rate_limits: RateLimits,
@@ -54,6 +56,16 @@ const _: fn() = || {
     fn shared<T: Clone + Send + Sync + 'static>() {}
     shared::<Auth>();
 };
+
+/// An [`Auth`] that does not keep the engine alive, for tasks in the background.
+#[derive(Clone)]
+pub(crate) struct WeakAuth(Weak<Parts>);
+
+impl WeakAuth {
+    pub(crate) fn upgrade(&self) -> Option<Auth> {
+        self.0.upgrade().map(Auth)
+    }
+}
 
 /// The cookies of a session.
 #[derive(Debug, Clone)]
@@ -160,6 +172,7 @@ pub struct AuthBuilder {
     random: Random,
     migrate: Option<bool>,
     notice: Vec<Arc<dyn Notice>>,
+    await_mails: bool,
 }
 
 impl AuthBuilder {
@@ -174,6 +187,7 @@ impl AuthBuilder {
             random: Random::system(),
             migrate: None,
             notice: Vec::new(),
+            await_mails: false,
         }
     }
 
@@ -222,6 +236,13 @@ impl AuthBuilder {
     /// Connects without touching the tables, whatever the settings say (`portcullis migrate --dry-run`).
     pub fn without_migration(mut self) -> Self {
         self.migrate = Some(false);
+        self
+    }
+
+    /// Answers wait for the first try of a mail, and nothing is tried again in the background: for tests,
+    /// which look for the mail when they have the answer.
+    pub fn await_mails(mut self) -> Self {
+        self.await_mails = true;
         self
     }
 
@@ -280,6 +301,11 @@ impl AuthBuilder {
                 schema.set_table_name(rate_limit::TABLE, name.clone());
             }
         }
+        let kinds = features.iter().flat_map(|feature| feature.mails(&config)).collect();
+        let mut mailer = Mailer::new(&config, kinds, self.await_mails)?;
+        if mailer.has_outbox() {
+            schema.add(Queued::table());
+        }
         let mut routes = Routes::new();
         let mut seams = Seams { notice: self.notice, ..Seams::default() };
         if let Some(policy) = Policy::new(&config) {
@@ -316,6 +342,19 @@ impl AuthBuilder {
         if migrate {
             let plan = store.migrate().await?;
             report(&plan);
+        } else if self.migrate.is_none() && mailer.has_outbox() {
+            // Looked for now: the first mail would be too late.
+            if let Err(error) = store.db().count(Queued::KEY, &Queued::ATTEMPTS.lt(0)).await {
+                if config.environment != Environment::Test {
+                    tracing::error!(%error, "the outbox cannot be read");
+                    let problem = format!(
+                        "there is no table `{}`, where mails wait until they are delivered, and migrate = false; run `portcullis migrate`",
+                        Queued::KEY
+                    );
+                    return Err(ConfigError::new("migrate", problem).into());
+                }
+                mailer.without_outbox();
+            }
         }
         let options = PoolOptions { threads: config.hash_threads, queue: config.hash_queue };
         let passwords = Passwords::new(config.hash, options, self.random.clone());
@@ -337,6 +376,7 @@ impl AuthBuilder {
             passwords,
             outbound,
             metrics,
+            mailer,
             cookies,
             client_ip,
             rate_limits,
@@ -456,6 +496,15 @@ impl Auth {
         &self.0.metrics
     }
 
+    /// Mail.
+    pub fn mailer(&self) -> &Mailer {
+        &self.0.mailer
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakAuth {
+        WeakAuth(Arc::downgrade(&self.0))
+    }
+
     /// The session's cookies.
     pub fn cookies(&self) -> &AuthCookies {
         &self.0.cookies
@@ -536,6 +585,7 @@ impl Auth {
     /// The routes, relative to the base path: `Router::new().nest("/api/auth", auth.router())`. They
     /// have their state, so they fit into an app with any.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        self.start_mail();
         self.0.routes.clone().into_router(self.clone())
     }
 

@@ -6,6 +6,7 @@
 //! An unknown key is an error that names it and the nearest known one: a setting that is accepted and
 //! then ignored is worse than one that is refused.
 
+mod mail;
 mod operations;
 mod password_policy;
 mod sanity;
@@ -23,6 +24,10 @@ use crate::hooks::Callback;
 use crate::http::RateLimit;
 use crate::store::Schema;
 
+pub use mail::{
+    BrandSettings, Delivery, MailConfig, MailSetting, MailSettings, RetrySettings, SmtpConfig, SmtpSettings,
+    SmtpTls,
+};
 pub use operations::{MetricsSettings, PurgeSettings, TelemetrySettings};
 pub use password_policy::PasswordPolicySettings;
 pub use sanity::nearest;
@@ -136,6 +141,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// Ours: how passwords are hashed.
     pub password_hash: PasswordHashSettings,
+    /// Ours: how mails are delivered; false for no mailer.
+    pub mail: Option<MailSetting>,
     /// Better Auth's; not part of this version.
     pub social_providers: Option<Json>,
     /// Better Auth's; not part of this version.
@@ -871,6 +878,8 @@ pub struct Config {
     pub hash_threads: usize,
     /// Hash queue.
     pub hash_queue: usize,
+    /// Mail.
+    pub mail: MailConfig,
     /// Largest body.
     pub max_body_bytes: usize,
     /// CORS for trusted origins.
@@ -967,9 +976,9 @@ impl Config {
         };
         let session = session(&settings, stateless)?;
         let hash = hash_kind(&settings.password_hash)?;
-        let mail = &settings.email_and_password;
-        let min_password_length = mail.min_password_length.unwrap_or(8);
-        let max_password_length = mail.max_password_length.unwrap_or(128);
+        let passwords = &settings.email_and_password;
+        let min_password_length = passwords.min_password_length.unwrap_or(8);
+        let max_password_length = passwords.max_password_length.unwrap_or(128);
         if min_password_length > max_password_length {
             return Err(ConfigError::new(
                 "emailAndPassword.minPasswordLength",
@@ -978,10 +987,13 @@ impl Config {
         }
         mail.password_policy.check()?;
         not_yet(&settings, test, &mut warnings)?;
+        let app_name = settings.app_name.clone().unwrap_or_else(|| "Better Auth".into());
+        let mail = MailConfig::check(&settings, environment, &app_name)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             environment,
-            app_name: settings.app_name.clone().unwrap_or_else(|| "Better Auth".into()),
+            app_name,
+            mail,
             base_url,
             base_path,
             secrets,

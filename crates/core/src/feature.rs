@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::ConfigError;
 use crate::http::{RateRule, Routes};
+use crate::mail::MailKind;
 use crate::seams::Seams;
 use crate::store::{Column, Schema, Table};
 
@@ -32,6 +33,11 @@ pub trait Feature: Send + Sync + 'static {
 
     /// Limits for paths of its own, instead of the general one.
     fn rate_limits(&self) -> Vec<RateRule> {
+        Vec::new()
+    }
+
+    /// Kinds of mail of its own, with their texts; the settings say who delivers which.
+    fn mails(&self, _config: &crate::config::Config) -> Vec<MailKind> {
         Vec::new()
     }
 

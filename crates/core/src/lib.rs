@@ -15,6 +15,7 @@ pub mod fuzzing;
 pub mod hooks;
 pub mod http;
 pub mod identity;
+pub mod mail;
 pub mod metrics;
 pub mod outbound;
 pub mod purge;

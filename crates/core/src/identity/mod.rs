@@ -19,10 +19,7 @@ pub use account::{Account, CREDENTIAL};
 pub use cache::CacheSigner;
 pub use fields::{Action, core_tables, from_json, parse_input, to_json};
 pub use policy::Policy;
-pub use proof::{
-    CONFIRM_CHANGE, Occasion, PROVE_CHANGE, ProofLink, Purpose, SEND_VERIFICATION_EMAIL, discreetly,
-    mail_verification,
-};
+pub use proof::{CONFIRM_CHANGE, Occasion, PROVE_CHANGE, ProofLink, Purpose, discreetly, mail_verification};
 pub use reading::{How, Reading, read_session};
 pub use session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 pub use sign_in::{Challenge, SignIn, SignedIn};

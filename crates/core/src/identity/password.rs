@@ -5,8 +5,10 @@ use super::user::User;
 use crate::auth::Auth;
 use crate::crypto::Verdict;
 use crate::error::{self, Error};
+use crate::http::Request;
+use crate::mail::{Outgoing, PASSWORD_CHANGED};
 use crate::seams::NewPassword;
-use crate::store::{Query, Row};
+use crate::store::{Db, Query, Row};
 
 /// Length in UTF-16 units, as JavaScript counts it.
 fn length(password: &str) -> usize {
@@ -113,4 +115,17 @@ async fn decoy(auth: &Auth, name: &str, password: &str) -> Result<(), Error> {
         None => auth.passwords().pretend(password).await?,
     }
     Ok(())
+}
+
+/// Tells a user that their password was changed, in the transaction that changes it.
+///
+/// # Errors
+/// The outbox cannot be written.
+pub async fn tell_changed(request: &Request, db: &mut Db<'_>, user: &User) -> Result<(), Error> {
+    let auth = &request.auth;
+    if !auth.mailer().sends(PASSWORD_CHANGED) {
+        return Ok(());
+    }
+    let message = serde_json::json!({ "user": user.for_webhook(auth) });
+    auth.send_mail(db, Outgoing::new(PASSWORD_CHANGED, request, message).beside()).await
 }

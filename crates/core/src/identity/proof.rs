@@ -5,9 +5,12 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::user::User;
+use crate::clock::Timestamp;
 use crate::crypto::{encode_uri_component, sign_hs256};
 use crate::error::Error;
 use crate::http::Request;
+use crate::mail::{Outgoing, VERIFY_EMAIL};
+use crate::store::Db;
 
 /// Why the mail might be sent; each has an option of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +21,13 @@ pub enum Occasion {
     SignIn,
 }
 
-/// Mails the link that proves the address, when the options say so. A delivery that fails does not
-/// fail the request.
+/// Mails the link that proves the address, when the options say so.
 ///
 /// # Errors
-/// The link cannot be signed.
+/// The link cannot be signed, or the outbox cannot be written.
 pub async fn mail_verification(
     request: &Request,
+    db: &mut Db<'_>,
     user: &User,
     callback_url: Option<&str>,
     occasion: Occasion,
@@ -36,15 +39,12 @@ pub async fn mail_verification(
         Occasion::SignUp => settings.send_on_sign_up.unwrap_or(required),
         Occasion::SignIn => settings.send_on_sign_in,
     };
-    let Some(callback) = settings.send_verification_email.as_ref().filter(|_| wanted) else { return Ok(()) };
+    if !wanted || !auth.mailer().sends(VERIFY_EMAIL) {
+        return Ok(());
+    }
     let link = ProofLink::new(request, user, Purpose::Prove, callback_url)?;
-    let args = vec![link.message(user.for_webhook(auth)), request.for_webhook()];
-    callback.tell(auth.outbound(), SEND_VERIFICATION_EMAIL, args).await;
-    Ok(())
+    auth.send_mail(db, link.mail(request, VERIFY_EMAIL, user.for_webhook(auth))).await
 }
-
-/// The callback that mails links to addresses that are to be proven.
-pub const SEND_VERIFICATION_EMAIL: &str = "emailVerification.sendVerificationEmail";
 
 /// What following a link does.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,7 @@ pub const PROVE_CHANGE: &str = "change-email-verification";
 pub struct ProofLink {
     url: String,
     token: String,
+    until: Timestamp,
 }
 
 impl std::fmt::Debug for ProofLink {
@@ -107,12 +108,22 @@ impl ProofLink {
             sign_hs256(config.secrets.current(), &claims, request.now, lasting).map_err(Error::broken)?;
         let back = encode_uri_component(callback_url.filter(|url| !url.is_empty()).unwrap_or("/"));
         let url = format!("{}/verify-email?token={token}&callbackURL={back}", request.base_url());
-        Ok(Self { url, token })
+        Ok(Self { url, token, until: request.now.plus_seconds(lasting) })
     }
 
     /// What the callback that mails it is told: `{user, url, token}`.
     pub fn message(&self, user: Json) -> Json {
         json!({ "user": user, "url": self.url, "token": self.token })
+    }
+
+    /// The mail with the link.
+    pub fn mail(&self, request: &Request, kind: &'static str, user: Json) -> Outgoing {
+        Outgoing::new(kind, request, self.message(user)).until(self.until)
+    }
+
+    /// When the link ends.
+    pub fn until(&self) -> Timestamp {
+        self.until
     }
 }
 
@@ -122,7 +133,7 @@ const DISCREET: Duration = Duration::from_millis(500);
 
 /// Does the work and lets no less than half a second pass, so that work which depends on whether there
 /// is such a user does not show in the time of the answer. Deliveries that may take longer belong beside
-/// the request ([`Callback::tell_beside`](crate::hooks::Callback::tell_beside)).
+/// the request ([`Outgoing::beside`]).
 pub async fn discreetly<T>(work: impl Future<Output = T>) -> T {
     let floor = tokio::time::sleep(DISCREET);
     let outcome = work.await;

@@ -80,6 +80,7 @@ impl TestApp {
             "secret": SECRET,
             "database": { "url": "sqlite::memory:" },
             "emailAndPassword": { "enabled": true },
+            "mail": false,
         });
         merge(&mut all, settings);
         let settings = read("", all).expect("the test's settings");
@@ -88,7 +89,8 @@ impl TestApp {
             .settings(change(settings))
             .environment(Environment::Development)
             .clock(clock.clone())
-            .random(Random::seeded(7));
+            .random(Random::seeded(7))
+            .await_mails();
         if let Some(own) = own {
             builder = own(builder);
         }

@@ -11,6 +11,7 @@ use portcullis_core::identity::{
     Account, Action, Challenge, Handed, Occasion, Session, SessionUser, SignIn as Proven, SignedIn, User,
     check_new_user, hand_over, mail_verification, parse_input, password,
 };
+use portcullis_core::mail::{EXISTING_USER, Outgoing};
 use portcullis_core::seams::UserWrite;
 use portcullis_core::store::{DefaultValue, Filter, Query, Row, Value};
 use serde_json::{Map, Value as Json, json};
@@ -92,8 +93,9 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     Account::create_credential(&auth, &mut tx.db(), &user, hash).await?;
     auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("email").user(&user.id)).await?;
     if discreet {
+        mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp)
+            .await?;
         tx.commit().await?;
-        mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
         return Ok(SignedUp::WithoutSession(user.view(&auth)));
     }
     let proven = Proven {
@@ -105,10 +107,9 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     };
     // The user is there before anybody hears of the session: rooms may tell a webhook of the operator's,
     // which would neither see an open transaction's user nor be able to write beside it.
+    mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
     tx.commit().await?;
-    let signed_in = auth.sign_in(&mut auth.db(), proven).await?;
-    mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
-    Ok(match signed_in {
+    Ok(match auth.sign_in(&mut auth.db(), proven).await? {
         SignedIn::Session(current, cookies) => SignedUp::WithSession(current, cookies),
         SignedIn::Challenge(challenge) => SignedUp::Challenged(challenge),
     })
@@ -129,12 +130,8 @@ async fn already_there(
     }
     // The same work as for a new address, so that the time does not tell either.
     auth.passwords().pretend(&body.password).await?;
-    let settings = &auth.config().settings.email_and_password;
-    if let Some(callback) = &settings.on_existing_user_sign_up {
-        let user = json!({ "user": existing.for_webhook(auth) });
-        let args = vec![user, request.for_webhook()];
-        callback.tell(auth.outbound(), "emailAndPassword.onExistingUserSignUp", args).await;
-    }
+    let message = json!({ "user": existing.for_webhook(auth) });
+    auth.send_mail(&mut auth.db(), Outgoing::new(EXISTING_USER, request, message)).await?;
     synthetic_user(request, body, email, additional).await.map(SignedUp::WithoutSession)
 }
 
@@ -231,7 +228,8 @@ pub(super) async fn sign_in(request: Request, body: SignIn) -> Result<SignedIn, 
     if settings.require_email_verification && !user.email_verified {
         let failed = request.event(Kind::SignInFailed(Reason::NotVerified));
         auth.tell(failed.method("email").user(&user.id));
-        mail_verification(&request, &user, body.callback_url.as_deref(), Occasion::SignIn).await?;
+        let back = body.callback_url.as_deref();
+        mail_verification(&request, &mut auth.db(), &user, back, Occasion::SignIn).await?;
         return Err(error::EMAIL_NOT_VERIFIED.into());
     }
     let proven = Proven {
@@ -274,6 +272,7 @@ pub(super) async fn change_password(
         return Err(error::INVALID_PASSWORD.into());
     }
     auth.tell_after(&mut tx.db(), request.event(Kind::PasswordChanged).user(&user.id)).await?;
+    password::tell_changed(request, &mut tx.db(), user).await?;
     if !body.revoke_other_sessions {
         tx.commit().await?;
         return Ok((None, Cookies::new()));

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_core::config::{ConfigError, Settings};
+use portcullis_core::config::{Config, ConfigError, Settings};
 use portcullis_core::feature::Feature;
 use portcullis_core::http::Routes;
+use portcullis_core::mail::{MailKind, VERIFY_EMAIL};
 use serde_json::Value as Json;
 
 pub mod errors;
@@ -30,6 +31,12 @@ pub fn make(_: Json, _: &Settings) -> Result<Arc<dyn Feature>, ConfigError> {
 impl Feature for EmailVerification {
     fn id(&self) -> &'static str {
         "email-verification"
+    }
+
+    fn mails(&self, config: &Config) -> Vec<MailKind> {
+        let callback = config.settings.email_verification.send_verification_email.as_ref();
+        let texts = include_str!("verify-email.mail.json");
+        vec![MailKind::new(VERIFY_EMAIL, texts).told_to("emailVerification.sendVerificationEmail", callback)]
     }
 
     fn routes(&self) -> Routes {

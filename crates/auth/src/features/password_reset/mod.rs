@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_core::config::{ConfigError, Settings};
+use portcullis_core::config::{Config, ConfigError, Settings};
 use portcullis_core::feature::Feature;
 use portcullis_core::http::Routes;
+use portcullis_core::mail::{MailKind, RESET_PASSWORD};
 use serde_json::Value as Json;
 
 pub mod errors;
@@ -30,6 +31,12 @@ pub fn make(_: Json, _: &Settings) -> Result<Arc<dyn Feature>, ConfigError> {
 impl Feature for PasswordReset {
     fn id(&self) -> &'static str {
         "password-reset"
+    }
+
+    fn mails(&self, config: &Config) -> Vec<MailKind> {
+        let callback = config.settings.email_and_password.send_reset_password.as_ref();
+        let texts = include_str!("reset-password.mail.json");
+        vec![MailKind::new(RESET_PASSWORD, texts).told_to("emailAndPassword.sendResetPassword", callback)]
     }
 
     fn routes(&self) -> Routes {

@@ -6,6 +6,7 @@ use portcullis_core::error::{self, Error};
 use portcullis_core::events::Kind;
 use portcullis_core::http::Request;
 use portcullis_core::identity::{Account, Session, User, Verification, discreetly, password};
+use portcullis_core::mail::{Outgoing, RESET_PASSWORD};
 use serde_json::json;
 use url::Url;
 
@@ -20,25 +21,30 @@ fn identifier(token: &str) -> String {
 pub(super) async fn request(request: &Request, body: &super::wire::Ask) -> Result<(), Error> {
     let auth = &request.auth;
     let settings = &auth.config().settings.email_and_password;
-    let Some(callback) = &settings.send_reset_password else {
-        tracing::error!("a password cannot be reset: emailAndPassword.sendResetPassword is not set");
+    if !auth.mailer().sends(RESET_PASSWORD) {
+        tracing::error!(
+            "a password cannot be reset: neither emailAndPassword.sendResetPassword nor a mailer (mail.smtp, mail.send) is set"
+        );
         return Err(errors::RESET_PASSWORD_DISABLED.into());
-    };
+    }
     discreetly(async {
         let user = User::by_email(&mut auth.db(), &body.email).await?;
         let asked = request.event(Kind::PasswordResetRequested);
         auth.tell(asked.of(user.as_ref().map(|user| user.id.clone())));
-        let Some(user) = user else { return Ok(()) };
+        let Some(user) = user else {
+            return auth.pretend_mail().await;
+        };
         let lasting = settings.reset_password_token_expires_in.filter(|&secs| secs != 0).unwrap_or(3600);
         let token = auth.random().text(24, Alphabet::Alphanumeric);
         let until = request.now.plus_seconds(lasting);
-        Verification::create(auth, &mut auth.db(), &identifier(&token), &user.id, until).await?;
         let back = encode_uri_component(body.redirect_to.as_deref().unwrap_or_default());
         let url = format!("{}/reset-password/{token}?callbackURL={back}", request.base_url());
         let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
-        let args = vec![message, request.for_webhook()];
-        callback.tell_beside(auth, "emailAndPassword.sendResetPassword", args);
-        Ok(())
+        let mail = Outgoing::new(RESET_PASSWORD, request, message).until(until).beside();
+        let mut tx = auth.begin().await?;
+        Verification::create(auth, &mut tx.db(), &identifier(&token), &user.id, until).await?;
+        auth.send_mail(&mut tx.db(), mail).await?;
+        tx.commit().await
     })
     .await
 }
@@ -110,6 +116,7 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
         Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     }
     auth.tell_after(&mut tx.db(), request.event(Kind::PasswordReset).user(&user.id)).await?;
+    password::tell_changed(request, &mut tx.db(), &user).await?;
     tx.commit().await?;
     if let Some(callback) = &settings.on_password_reset {
         let args = vec![json!({ "user": user.for_webhook(auth) }), request.for_webhook()];

@@ -103,7 +103,7 @@ async fn challenge(
     {
         methods.push("totp");
     }
-    if options.otp_options.send_otp.is_some() {
+    if options.sends_codes() {
         methods.push("otp");
     }
     let mut body = Map::new();

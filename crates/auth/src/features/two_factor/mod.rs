@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use portcullis_core::config::{ConfigError, Settings, read};
+use portcullis_core::config::{Config, ConfigError, Delivery, Settings, read};
 use portcullis_core::feature::Feature;
 use portcullis_core::http::{RateRule, Routes};
 use portcullis_core::identity::User;
+use portcullis_core::mail::{MailKind, TWO_FACTOR_OTP};
 use portcullis_core::seams::Seams;
 use portcullis_core::store::{Column, Schema, Table};
 use serde_json::Value as Json;
@@ -57,6 +58,22 @@ impl Feature for TwoFactor {
 
     fn rename(&self, schema: &mut Schema) {
         self.options.rename(schema);
+    }
+
+    fn mails(&self, _: &Config) -> Vec<MailKind> {
+        let otp = &self.options.otp_options;
+        let code = MailKind::new(TWO_FACTOR_OTP, include_str!("two-factor-otp.mail.json"))
+            .told_to("plugins.twoFactor.otpOptions.sendOTP", otp.send_otp.as_ref());
+        vec![code.mailed_if(otp.send_by_mail)]
+    }
+
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let otp = &self.options.otp_options;
+        if otp.send_by_mail && otp.send_otp.is_none() && matches!(config.mail.delivery, Delivery::None) {
+            let problem = "needs a mailer; set mail.smtp or mail.send";
+            return Err(ConfigError::new("plugins.twoFactor.otpOptions.sendByMail", problem));
+        }
+        Ok(())
     }
 
     fn routes(&self) -> Routes {

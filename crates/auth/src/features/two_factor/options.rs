@@ -60,6 +60,9 @@ pub struct OtpOptions {
     /// Sends a code: `({user, otp}, context)`. Without it there are no such codes.
     #[serde(rename = "sendOTP")]
     pub send_otp: Option<Callback>,
+    /// The mailer sends codes, where there is no `sendOTP`. Default false: whoever reads somebody's mail
+    /// would have a second factor.
+    pub send_by_mail: bool,
     /// Minutes for which a code is good. Default 3.
     pub period: Option<f64>,
     /// Digits of a code. Default 6.
@@ -185,6 +188,11 @@ fn or(value: Option<u32>, default: u32) -> u32 {
 
 impl Options {
     /// Are they possible?
+    /// Can codes be sent?
+    pub(super) fn sends_codes(&self) -> bool {
+        self.otp_options.send_otp.is_some() || self.otp_options.send_by_mail
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if !(1..=8).contains(&self.totp_digits()) {
             return Err(ConfigError::new("plugins.twoFactor.totpOptions.digits", "must be between 1 and 8"));

@@ -8,6 +8,7 @@ use portcullis_core::error::Error;
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::{Answer, Request};
 use portcullis_core::identity::{User, Verification, to_json};
+use portcullis_core::mail::{Outgoing, TWO_FACTOR_OTP};
 use serde_json::{Value as Json, json};
 
 use super::challenge::{ATTEMPTS, Answerer, answer, check_lock, no_session_to_enable};
@@ -22,9 +23,11 @@ fn row_of(key: &str) -> String {
 }
 
 /// Refuses where no codes can be sent.
-pub(super) fn sender(options: &Options) -> Result<&Callback, Error> {
-    let sender = options.otp_options.send_otp.as_ref();
-    sender.ok_or_else(|| errors::OTP_NOT_CONFIGURED.saying("otp isn't configured").into())
+pub(super) fn check_available(options: &Options) -> Result<(), Error> {
+    if options.sends_codes() {
+        return Ok(());
+    }
+    Err(errors::OTP_NOT_CONFIGURED.saying("otp isn't configured").into())
 }
 
 /// Calls a function of the operator that turns a text into a text.
@@ -74,24 +77,21 @@ async fn is_right(auth: &Auth, options: &Options, kept: &str, code: &str) -> Res
 /// Sends a new code.
 pub(super) async fn send(request: &Request, options: &Options, answerer: &Answerer) -> Result<(), Error> {
     let auth = &request.auth;
-    let callback = sender(options)?;
+    check_available(options)?;
     let digits = usize::try_from(options.otp_digits()).map_err(Error::broken)?;
     let code = auth.random().text(digits, Alphabet::Digits);
     let kept = stored(auth, options, &code).await?;
     let expires_at = Timestamp::from_millis(request.now.millis().saturating_add(options.otp_lasting()));
     let row = row_of(&answerer.key());
-    let mut db = auth.db();
-    // The newest counts; without the older ones that does not hang on the clock.
-    Verification::delete(auth, &mut db, &row).await?;
-    Verification::create(auth, &mut db, &row, &format!("{kept}:0"), expires_at).await?;
     let user = to_json(auth.table(User::KEY), answerer.user().clone().into_row(), true);
-    let args = vec![json!({ "user": user, "otp": code }), context(request)];
-    let name = "plugins.twoFactor.otpOptions.sendOTP";
-    if let Err(error) = callback.call(auth.outbound(), name, args).await {
-        // The user can ask again; the answer does not tell (better-auth 1.7.6 send-otp).
-        tracing::error!(callback = name, %error, "callback failed");
-    }
-    Ok(())
+    let message = json!({ "user": user, "otp": code });
+    let mail = Outgoing::with_context(TWO_FACTOR_OTP, request, message, context(request)).until(expires_at);
+    let mut tx = auth.begin().await?;
+    // The newest counts; without the older ones that does not hang on the clock.
+    Verification::delete(auth, &mut tx.db(), &row).await?;
+    Verification::create(auth, &mut tx.db(), &row, &format!("{kept}:0"), expires_at).await?;
+    auth.send_mail(&mut tx.db(), mail).await?;
+    tx.commit().await
 }
 
 /// The request, as functions of the operator see it.

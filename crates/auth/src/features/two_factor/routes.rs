@@ -111,7 +111,7 @@ async fn verify_totp(options: Arc<Options>, call: Call<Verify, Either>) -> Resul
 
 /// Sends a code.
 async fn send_otp(options: Arc<Options>, call: Call<SendOtp, Either>) -> Result<Answer, Error> {
-    otp::sender(&options)?;
+    otp::check_available(&options)?;
     otp::send(&call.request, &options, &call.session.0?).await?;
     Ok(Answer::value(json!({ "status": true })))
 }

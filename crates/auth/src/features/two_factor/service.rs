@@ -55,7 +55,7 @@ pub(super) async fn enable(
     let user = &current.user;
     check_password(auth, &user.id, password, options.allow_passwordless).await?;
     if method == Method::Otp {
-        if options.otp_options.send_otp.is_none() {
+        if !options.sends_codes() {
             return Err(errors::OTP_NOT_CONFIGURED.into());
         }
         let mut tx = auth.begin().await?;

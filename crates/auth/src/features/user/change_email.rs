@@ -4,9 +4,8 @@ use http::StatusCode;
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::events::Kind;
 use portcullis_core::http::{Cookies, Request};
-use portcullis_core::identity::{
-    Handed, ProofLink, Purpose, SEND_VERIFICATION_EMAIL, SessionUser, User, discreetly, hand_over,
-};
+use portcullis_core::identity::{Handed, ProofLink, Purpose, SessionUser, User, discreetly, hand_over};
+use portcullis_core::mail::{CHANGE_EMAIL, Outgoing, VERIFY_EMAIL};
 use portcullis_core::store::Row;
 use serde_json::json;
 
@@ -34,18 +33,21 @@ pub(super) async fn begin(
     // Said before anybody looks whether the address is taken: an answer that depended on it would tell.
     let at_once =
         !current.user.email_verified && settings.user.change_email.update_email_without_verification;
-    if !at_once && settings.email_verification.send_verification_email.is_none() {
-        tracing::error!("an address cannot be changed: emailVerification.sendVerificationEmail is not set");
+    if !at_once && !request.auth.mailer().sends(VERIFY_EMAIL) {
+        tracing::error!(
+            "an address cannot be changed: neither emailVerification.sendVerificationEmail nor a mailer (mail.smtp, mail.send) is set"
+        );
         return Err(only_saying("Verification email isn't enabled"));
     }
     discreetly(async {
         if User::by_email(&mut request.auth.db(), &new_email).await?.is_some() {
+            request.auth.pretend_mail().await?;
             return Ok(Cookies::new());
         }
         if at_once {
             replace(request, current, &new_email, body.callback_url.as_deref()).await
         } else {
-            mail(request, &current.user, &new_email, body.callback_url.as_deref())?;
+            mail(request, &current.user, &new_email, body.callback_url.as_deref()).await?;
             Ok(Cookies::new())
         }
     })
@@ -67,7 +69,8 @@ async fn replace(
         .and(User::EMAIL.is(old.email.as_str()))
         .and(User::EMAIL_VERIFIED.is(false));
     let changes = Row::new().with(User::EMAIL.key, new_email);
-    let user = match User::update_if(auth, &mut auth.db(), &unproven, changes.clone()).await {
+    let mut tx = auth.begin().await?;
+    let user = match User::update_if(auth, &mut tx.db(), &unproven, changes.clone()).await {
         Ok(Some(user)) => user,
         // Nothing is stored, so the session's own copy is the user.
         Ok(None) if auth.config().stateless => {
@@ -80,36 +83,33 @@ async fn replace(
         Err(error) if error.is_unique() => return Ok(Cookies::new()),
         Err(error) => return Err(error),
     };
-    auth.tell(request.event(Kind::EmailChanged).user(&user.id));
-    if let Some(callback) = &auth.config().settings.email_verification.send_verification_email {
+    auth.tell_after(&mut tx.db(), request.event(Kind::EmailChanged).user(&user.id)).await?;
+    if auth.mailer().sends(VERIFY_EMAIL) {
         let link = ProofLink::new(request, &user, Purpose::Prove, back)?;
-        let args = vec![link.message(user.for_webhook(auth)), request.for_webhook()];
-        callback.tell_beside(auth, SEND_VERIFICATION_EMAIL, args);
+        let mail = link.mail(request, VERIFY_EMAIL, user.for_webhook(auth)).beside();
+        auth.send_mail(&mut tx.db(), mail).await?;
     }
+    tx.commit().await?;
     let current = SessionUser { session: current.session, user };
     hand_over(request, &mut auth.db(), &current, Handed::default()).await
 }
 
 /// Asks the owner of the old address, where it is proven and the operator wants that, or else the owner of
 /// the new one.
-fn mail(request: &Request, user: &User, new_email: &str, back: Option<&str>) -> Result<(), Error> {
+async fn mail(request: &Request, user: &User, new_email: &str, back: Option<&str>) -> Result<(), Error> {
     let auth = &request.auth;
-    let settings = &auth.config().settings;
-    let confirm = settings.user.change_email.send_change_email_confirmation.as_ref();
-    if let Some(callback) = confirm.filter(|_| user.email_verified) {
+    let mail = if user.email_verified && auth.mailer().sends(CHANGE_EMAIL) {
         let link = ProofLink::new(request, user, Purpose::ConfirmChange(new_email), back)?;
         let mut message = link.message(user.for_webhook(auth));
         if let Some(message) = message.as_object_mut() {
             message.insert("newEmail".into(), json!(new_email));
         }
-        let args = vec![message, request.for_webhook()];
-        callback.tell_beside(auth, "user.changeEmail.sendChangeEmailConfirmation", args);
-    } else if let Some(callback) = &settings.email_verification.send_verification_email {
+        Outgoing::new(CHANGE_EMAIL, request, message).until(link.until())
+    } else {
         let link = ProofLink::new(request, user, Purpose::ProveChange(new_email), back)?;
         let mut told = user.clone();
         new_email.clone_into(&mut told.email);
-        let args = vec![link.message(told.for_webhook(auth)), request.for_webhook()];
-        callback.tell_beside(auth, SEND_VERIFICATION_EMAIL, args);
-    }
-    Ok(())
+        link.mail(request, VERIFY_EMAIL, told.for_webhook(auth))
+    };
+    auth.send_mail(&mut auth.db(), mail.beside()).await
 }

@@ -5,9 +5,9 @@ use portcullis_core::config::DeleteUserSettings;
 use portcullis_core::crypto::{Alphabet, Verdict, encode_uri_component};
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::events::Kind;
-use portcullis_core::hooks::Callback;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{Account, SessionUser, User, Verification, clear_session_cookies, password};
+use portcullis_core::mail::{DELETE_ACCOUNT, Outgoing};
 use serde_json::json;
 
 use super::errors;
@@ -48,8 +48,8 @@ pub(super) async fn delete(
     if let Some(token) = &body.token {
         return by_token(request, current, token).await.map(Deletion::Done);
     }
-    if let Some(callback) = &settings.send_delete_account_verification {
-        mail(request, &current.user, callback, body.callback_url.as_deref()).await?;
+    if auth.mailer().sends(DELETE_ACCOUNT) {
+        mail(request, &current.user, body.callback_url.as_deref()).await?;
         return Ok(Deletion::Mailed);
     }
     if body.password.is_none() && !current.is_fresh(auth, request.now) {
@@ -71,19 +71,20 @@ async fn check_password(request: &Request, user: &User, text: &str) -> Result<()
     }
 }
 
-/// Mails the link. A delivery that fails is logged; the user can ask again.
-async fn mail(request: &Request, user: &User, callback: &Callback, back: Option<&str>) -> Result<(), Error> {
+/// Mails the link.
+async fn mail(request: &Request, user: &User, back: Option<&str>) -> Result<(), Error> {
     let auth = &request.auth;
     let token = auth.random().text(32, Alphabet::LowerDigits);
     let lasting = settings(request).delete_token_expires_in.filter(|&secs| secs != 0).unwrap_or(86_400);
     let until = request.now.plus_seconds(lasting);
-    Verification::create(auth, &mut auth.db(), &identifier(&token), &user.id, until).await?;
     let back = encode_uri_component(back.unwrap_or("/"));
     let url = format!("{}/delete-user/callback?token={token}&callbackURL={back}", request.base_url());
     let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
-    let args = vec![message, request.for_webhook()];
-    callback.tell(auth.outbound(), "user.deleteUser.sendDeleteAccountVerification", args).await;
-    Ok(())
+    let mail = Outgoing::new(DELETE_ACCOUNT, request, message).until(until);
+    let mut tx = auth.begin().await?;
+    Verification::create(auth, &mut tx.db(), &identifier(&token), &user.id, until).await?;
+    auth.send_mail(&mut tx.db(), mail).await?;
+    tx.commit().await
 }
 
 /// Deletes the caller with the token that was mailed to them; of several at once one does.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_core::config::{ConfigError, Settings};
+use portcullis_core::config::{Config, ConfigError, Settings};
 use portcullis_core::feature::Feature;
 use portcullis_core::http::Routes;
+use portcullis_core::mail::{CHANGE_EMAIL, DELETE_ACCOUNT, MailKind};
 use serde_json::Value as Json;
 
 mod change_email;
@@ -32,6 +33,20 @@ pub fn make(_: Json, _: &Settings) -> Result<Arc<dyn Feature>, ConfigError> {
 impl Feature for Users {
     fn id(&self) -> &'static str {
         "user"
+    }
+
+    fn mails(&self, config: &Config) -> Vec<MailKind> {
+        let user = &config.settings.user;
+        let confirm = user.change_email.send_change_email_confirmation.as_ref();
+        let delete = user.delete_user.send_delete_account_verification.as_ref();
+        vec![
+            MailKind::new(CHANGE_EMAIL, include_str!("change-email-confirmation.mail.json"))
+                .told_to("user.changeEmail.sendChangeEmailConfirmation", confirm)
+                .mailed_if(config.mail.confirm_change_email),
+            MailKind::new(DELETE_ACCOUNT, include_str!("delete-account.mail.json"))
+                .told_to("user.deleteUser.sendDeleteAccountVerification", delete)
+                .mailed_if(config.mail.confirm_delete_user),
+        ]
     }
 
     fn routes(&self) -> Routes {

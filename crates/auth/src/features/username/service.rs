@@ -166,7 +166,8 @@ pub(super) async fn sign_in(options: &Options, request: &Request, body: SignIn) 
     if required && !user.email_verified {
         let failed = request.event(Kind::SignInFailed(Reason::NotVerified));
         auth.tell(failed.method("username").user(&user.id));
-        mail_verification(request, &user, body.callback_url.as_deref(), Occasion::SignIn).await?;
+        let back = body.callback_url.as_deref();
+        mail_verification(request, &mut auth.db(), &user, back, Occasion::SignIn).await?;
         return Err(error::EMAIL_NOT_VERIFIED.into());
     }
     let proven = Proven {
