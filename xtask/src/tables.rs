@@ -11,13 +11,18 @@ use crate::tree::{FEATURES, Tree};
 
 /// What a region can hold.
 const KINDS: [&str; 5] = ["routes", "errors", "options", "columns", "rooms"];
-/// The engine's settings.
+/// The engine's settings; those of single parts are in files of their own below its folder.
 const CONFIG: &str = "crates/core/src/config.rs";
-/// Types of the settings that keep the order of their keys, and what they are to the operator.
-const IN_ORDER: [(&str, &str); 2] =
-    [("AdditionalFields", "BTreeMap<String, FieldSettings>"), ("CustomRules", "Map<String, Json>")];
-/// Errors that every room may answer with.
+/// Types of the settings that are read in their own way (in order, or as one of two), and what they are to
+/// the operator.
+const IN_ORDER: [(&str, &str); 4] = [
+    ("AdditionalFields", "BTreeMap<String, FieldSettings>"),
+    ("CustomRules", "Map<String, Json>"),
+    ("MailSetting", "MailSettings"),
+    ("SmtpSetting", "SmtpSettings"),
+];
 const SECTIONS: &str = "crates/core/src/config/";
+/// Errors that every room may answer with.
 const CORE_ERRORS: &str = "crates/core/src/error.rs";
 
 /// Writes every region that is not up to date.

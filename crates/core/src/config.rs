@@ -25,8 +25,8 @@ use crate::http::RateLimit;
 use crate::store::Schema;
 
 pub use mail::{
-    BrandSettings, Delivery, MailConfig, MailSetting, MailSettings, RetrySettings, SmtpConfig, SmtpSettings,
-    SmtpTls,
+    BrandSettings, Delivery, MailConfig, MailSetting, MailSettings, RetrySettings, SmtpConfig, SmtpSetting,
+    SmtpSettings, SmtpTls,
 };
 pub use operations::{MetricsSettings, PurgeSettings, TelemetrySettings};
 pub use password_policy::PasswordPolicySettings;

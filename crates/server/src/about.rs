@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use portcullis::config::{BaseUrl, Config, Environment};
+use portcullis::config::{BaseUrl, Config, Delivery, Environment};
 use serde_json::Value as Json;
 use url::Url;
 
@@ -29,6 +29,8 @@ pub struct About {
     pub passwords: bool,
     /// And make an account with one?
     pub sign_up: bool,
+    /// Are mails for the developer to read at `/dev/mailbox`?
+    pub mailbox: bool,
 }
 
 impl About {
@@ -71,6 +73,7 @@ impl About {
             },
             passwords,
             sign_up: passwords && !settings.email_and_password.disable_sign_up,
+            mailbox: matches!(config.mail.delivery, Delivery::Mailbox) && !config.base_path.is_empty(),
         }
     }
 
@@ -114,7 +117,7 @@ impl About {
     fn message(&self) -> String {
         let mut out =
             format!("\nPortcullis {} is running ({}).\n\n", env!("CARGO_PKG_VERSION"), self.environment);
-        let rows = [
+        let mut rows = vec![
             ("API", self.api()),
             ("Page", format!("{}/", self.origin)),
             ("Data", self.data.clone()),
@@ -122,6 +125,9 @@ impl About {
             ("Config", self.config.clone()),
             ("Features", if self.features.is_empty() { "none".to_owned() } else { self.features.join(", ") }),
         ];
+        if self.mailbox {
+            rows.insert(2, ("Mail", format!("{}/dev/mailbox", self.origin)));
+        }
         for (name, value) in rows {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "  {name:<9} {value}");

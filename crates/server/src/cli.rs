@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Better Auth's HTTP API in one process.
 #[derive(Debug, Parser)]
@@ -51,9 +51,44 @@ pub enum Command {
     Secret,
     /// Print an OpenAPI 3.1 document of the routes
     Openapi,
+    /// Look at mails that wait or were given up, and at templates
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Look at and change users
     #[command(subcommand)]
     User(UserCommand),
+}
+
+/// What to do with mails.
+#[derive(Debug, Subcommand)]
+pub enum MailCommand {
+    /// Print what is in the outbox, one mail a line; nothing of the mails' contents
+    List,
+    /// Let the server try again what was given up
+    Retry {
+        /// One mail's id; without it, all
+        id: Option<String>,
+    },
+    /// Print a mail with made-up contents, with the templates that the server uses
+    Preview {
+        /// Kind of mail; without it, the kinds and languages there are
+        kind: Option<String>,
+        /// Which form of it
+        #[arg(long, value_enum, default_value = "text")]
+        form: Form,
+        /// Language
+        #[arg(long, value_name = "LANGUAGE")]
+        locale: Option<String>,
+    },
+}
+
+/// A form of a mail.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Form {
+    /// Subject and text
+    Text,
+    /// HTML
+    Html,
 }
 
 /// What to do with users. A password is read from standard input or asked for, never an argument,

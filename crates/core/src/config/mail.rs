@@ -25,7 +25,7 @@ pub struct MailSettings {
     /// Where answers go.
     pub reply_to: Option<String>,
     /// The SMTP server: `smtps://user:password@host:465`, `smtp://host:587` (STARTTLS), or a table.
-    pub smtp: Option<Json>,
+    pub smtp: Option<SmtpSetting>,
     /// Delivers a rendered mail in place of SMTP: `{kind, to, from, subject, html, text, …}`.
     pub send: Option<Callback>,
     /// Folder with the operator's own templates and texts.
@@ -50,6 +50,9 @@ impl fmt::Debug for MailSettings {
         f.debug_struct("MailSettings").field("from", &self.from).finish_non_exhaustive()
     }
 }
+
+/// `mail.smtp` as written: a URL, or a table of [`SmtpSettings`].
+pub type SmtpSetting = Json;
 
 /// `mail.smtp` as a table.
 #[derive(Clone, Default, Deserialize)]

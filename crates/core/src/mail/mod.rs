@@ -10,6 +10,8 @@
 mod mailbox;
 mod outbox;
 mod render;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::BTreeMap;

@@ -274,15 +274,28 @@ struct Claim {
     until: Timestamp,
 }
 
+impl Claim {
+    /// The row, while nobody else has claimed it.
+    fn ours(&self) -> Filter {
+        Queued::ID.is(self.id.as_str()).and(Queued::ATTEMPTS.is(self.attempts))
+    }
+}
+
 /// Right after the commit, when a place is free.
 async fn first_try(auth: &Auth, claim: &Claim, payload: &Payload) -> Result<(), Error> {
     let mailer = auth.mailer();
     // Nobody closes the semaphore.
     let _place = mailer.places.acquire().await.map_err(Error::broken)?;
-    let late = auth.clock().now() + auth.config().mail.timeout > claim.until;
-    if late || mailer.signals.stopping.load(Ordering::SeqCst) {
-        // By the time it were delivered somebody else might have claimed it.
+    if mailer.signals.stopping.load(Ordering::SeqCst) {
         return Ok(());
+    }
+    let now = auth.clock().now();
+    if now + auth.config().mail.timeout > claim.until {
+        // The wait for a place has used up the claim, and somebody else may have it by now.
+        let again = Row::new().with(Queued::NEXT.key, now + mailer.lease(auth));
+        if auth.db().update(Queued::KEY, &claim.ours(), again).await? == 0 {
+            return Ok(());
+        }
     }
     attempt(auth, claim, payload).await
 }
@@ -328,12 +341,11 @@ async fn attempt(auth: &Auth, claim: &Claim, payload: &Payload) -> Result<(), Er
 
 async fn note(auth: &Auth, claim: &Claim, next: Option<Timestamp>, failed: Option<Timestamp>, error: &str) {
     // Only while it is ours still.
-    let ours = Queued::ID.is(claim.id.as_str()).and(Queued::ATTEMPTS.is(claim.attempts));
     let changes = Row::new()
         .with(Queued::NEXT.key, next)
         .with(Queued::FAILED_AT.key, failed)
         .with(Queued::LAST_ERROR.key, error);
-    if let Err(error) = auth.db().update(Queued::KEY, &ours, changes).await {
+    if let Err(error) = auth.db().update(Queued::KEY, &claim.ours(), changes).await {
         // It comes due again by itself when our claim ends.
         tracing::error!(%error, "the outbox cannot be written");
     }
@@ -426,7 +438,7 @@ pub(super) fn start(auth: &Auth) {
 }
 
 async fn work(auth: WeakAuth, signals: Arc<Signals>) {
-    loop {
+    while !signals.stopping.load(Ordering::SeqCst) {
         {
             let Some(auth) = auth.upgrade() else { return };
             loop {

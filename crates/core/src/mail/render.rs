@@ -37,6 +37,9 @@ const VARIABLES: &[&str] = &[
     "t",
     "url",
 ];
+/// Texts of a length of time, whose variable is `n`, and a length (in minutes) that each is for.
+const UNITS: &[(&str, i64)] =
+    &[("minute", 1), ("minutes", 10), ("hour", 60), ("hours", 120), ("day", 1), ("days", 2880)];
 /// The longest name of a user that is written into a mail.
 const LONGEST_NAME: usize = 50;
 
@@ -172,6 +175,11 @@ impl Templates {
                 return Err(broken(format!("{name}, line {line}: there is no variable `{variable}`{hint}")));
             }
         }
+        for locale in self.texts.keys() {
+            for (_, minutes) in UNITS {
+                self.words(locale, minutes * 60_000).map_err(|error| explained(&error))?;
+            }
+        }
         for kind in names.iter().filter(|kind| *kind != FRAME) {
             for locale in self.texts.keys() {
                 for about in [sample(false), sample(true)] {
@@ -253,6 +261,9 @@ impl Templates {
                 .flat_map(|texts| texts.keys());
             for key in keys {
                 let Some(Text { text, place }) = self.text(locale, of, key) else { continue };
+                if UNITS.iter().any(|(unit, _)| unit == key) {
+                    continue;
+                }
                 let value = if text.contains('{') {
                     let name = format!("{}{place}", if html { "html:" } else { "" });
                     let filled = self.env.render_named_str(&name, text, variables)?;

@@ -50,7 +50,11 @@ impl Failure {
 
     /// An operator's function that answers with a refusal of its own will do so again.
     pub(super) fn of(error: Error) -> Self {
-        Self { text: short(&error), permanent: matches!(error, Error::Refused(_)), cause: Some(error) }
+        let (text, permanent) = match &error {
+            Error::Refused(_) => (short(&error), true),
+            Error::Broken(source) => (short(source), false),
+        };
+        Self { text, permanent, cause: Some(error) }
     }
 
     /// As the error of a request.

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::{Here, open};
+use super::{Here, open_and};
 use crate::say;
 
 /// Migrates, or says what would be done.
 pub async fn run(here: &Here<'_>, dry_run: bool) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
     loaded.settings.migrate = Some(false);
-    let auth = open(&mut loaded).await?.auth;
+    let auth = open_and(&mut loaded, false).await?.auth;
     if auth.config().stateless {
         return Err(
             "nothing is stored without a database, so there are no tables; set database.url".to_owned()

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what several of them begin with.
 
 mod doctor;
+mod mail;
 mod migrate;
 mod openapi;
 mod secret;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli, vars: &Vars) -> Result<ExitCode, String> {
         Some(Command::Doctor) => doctor::run(&here).await,
         Some(Command::Secret) => secret::run(),
         Some(Command::Openapi) => openapi::run(&here).await,
+        Some(Command::Mail(command)) => mail::run(&here, command).await,
         Some(Command::User(command)) => user::run(&here, command).await,
     }
 }
@@ -65,6 +67,11 @@ pub struct Opened {
 
 /// Settings → engine: finds or makes the development secret, checks the data's directory, connects.
 pub async fn open(loaded: &mut Loaded) -> Result<Opened, String> {
+    open_and(loaded, true).await
+}
+
+/// The same; with `migrate` false the tables are neither touched nor expected to be there.
+pub async fn open_and(loaded: &mut Loaded, migrate: bool) -> Result<Opened, String> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -72,7 +79,7 @@ pub async fn open(loaded: &mut Loaded) -> Result<Opened, String> {
         writable(&file)?;
     }
     let secret_file = secret_file::ensure(loaded).await?;
-    let auth = build(loaded, true).await?;
+    let auth = build(loaded, migrate).await?;
     Ok(Opened { auth, secret_file })
 }
 

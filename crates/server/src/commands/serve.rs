@@ -39,7 +39,7 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
     let mut routes = Router::new().merge(ops::routes(auth.clone()));
     if !test && !config.base_path.is_empty() {
         // Under the test contract `/` is 404, as upstream; without a base path it is the API's.
-        routes = routes.merge(pages::routes(about.clone()));
+        routes = routes.merge(pages::routes(about.clone())).merge(pages::mailbox::routes(&auth));
     }
     let routes = routes.fallback_service(with_routes_noted(auth.service()));
     let own = ["/", "/health", "/ready"].map(str::to_owned);
@@ -68,6 +68,7 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
         });
     };
     listen::serve(listener, app, test, stop, hurry.notified()).await;
+    auth.mailer().finish(listen::GRACE).await;
     beside.shutdown().await;
     if let Some(exporter) = exporter {
         // The last tracer went with the last connection; a collector that hangs does not hold up the end.

@@ -1,6 +1,8 @@
-//! Pages for people. So far one: `/` says what runs here and lets one sign up and in through the API.
+//! Pages for people: `/dev/mailbox` (in `mailbox`), and `/`, which says what runs here and lets one sign up and in through the API.
 //!
 //! Everything it needs is in it, allowed by a nonce, so that its policy can forbid all else.
+
+pub mod mailbox;
 
 use askama::Template;
 use axum::Router;
@@ -77,6 +79,7 @@ mod tests {
             config: "none".into(),
             passwords: true,
             sign_up: true,
+            mailbox: true,
         }
     }
 

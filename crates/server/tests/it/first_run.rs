@@ -27,6 +27,7 @@ Portcullis 0.1.0 is running (development).
 
   API       http://localhost:PORT/api/auth
   Page      http://localhost:PORT/
+  Mail      http://localhost:PORT/dev/mailbox
   Data      DIR/portcullis.db (SQLite)
   Secret    DIR/portcullis.db.secret (for development only)
   Config    the defaults; portcullis.toml is read when it is there

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod first_run;
 mod hostile;
+mod mail;
 mod observed;
 mod operations;
 mod outages;
