@@ -988,7 +988,12 @@ impl Config {
         mail.password_policy.check()?;
         not_yet(&settings, test, &mut warnings)?;
         let app_name = settings.app_name.clone().unwrap_or_else(|| "Better Auth".into());
-        let mail = MailConfig::check(&settings, environment, &app_name)?;
+        // `Better Auth` would mean nothing to who gets a mail.
+        let brand = match (&settings.app_name, &base_url) {
+            (None, BaseUrl::Fixed(url)) => url.host_str().unwrap_or(&app_name),
+            _ => &app_name,
+        };
+        let mail = MailConfig::check(&settings, environment, brand)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             environment,

@@ -92,7 +92,7 @@ impl fmt::Debug for SmtpSettings {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct BrandSettings {
-    /// Default: `appName`.
+    /// Default: `appName`, or the host of `baseURL`.
     pub name: Option<String>,
     /// An https URL of an image, shown 32 pixels high.
     pub logo: Option<String>,
@@ -324,7 +324,7 @@ impl MailConfig {
     ///
     /// # Errors
     /// What cannot stand, by its key.
-    pub fn check(all: &Settings, environment: Environment, app_name: &str) -> Result<Self, ConfigError> {
+    pub fn check(all: &Settings, environment: Environment, brand: &str) -> Result<Self, ConfigError> {
         let configured = matches!(all.mail, Some(MailSetting::On(_)));
         let settings = match &all.mail {
             Some(MailSetting::On(settings)) => (**settings).clone(),
@@ -352,7 +352,7 @@ impl MailConfig {
                 );
             }
             None => Mailbox::new(
-                Some(app_name.to_owned()),
+                Some(brand.to_owned()),
                 Address::new("auth", "localhost")
                     .map_err(|e| ConfigError::new("mail.from", e.to_string()))?,
             ),
@@ -384,7 +384,7 @@ impl MailConfig {
             reply_to,
             templates: settings.templates,
             default_locale: settings.default_locale.unwrap_or_else(|| "en".into()),
-            brand: settings.brand.name.unwrap_or_else(|| app_name.to_owned()),
+            brand: settings.brand.name.unwrap_or_else(|| brand.to_owned()),
             logo,
             color,
             attempts: u32::try_from(attempts).unwrap_or(10),

@@ -260,11 +260,11 @@ async fn a_developer_reads_the_mail_in_the_language_asked_for() {
     let app = app(json!({ "mail": {} }), None).await;
     let auth = &app.auth;
     for (language, subject) in [
-        (None, "Note for Better Auth"),
+        (None, "Note for localhost"),
         (Some("de-AT, en;q=0.5"), "Notiz"),
         (Some("xx, en;q=0.1, de;q=0.9"), "Notiz"),
-        (Some("de;q=0, en"), "Note for Better Auth"),
-        (Some(";;q=,q=9,\u{e4}"), "Note for Better Auth"),
+        (Some("de;q=0, en"), "Note for localhost"),
+        (Some(";;q=,q=9,\u{e4}"), "Note for localhost"),
     ] {
         let message =
             json!({ "user": { "email": "ada@example.com", "name": "Ada" }, "url": "https://a.example/x" });

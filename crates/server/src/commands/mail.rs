@@ -16,8 +16,10 @@ const MOST: u64 = 1000;
 pub async fn run(here: &Here<'_>, command: MailCommand) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
     if let MailCommand::Preview { kind, form, locale } = command {
-        // A look at a template needs no tables.
-        crate::secret_file::ensure(&mut loaded).await?;
+        // A look at a template needs neither tables nor a secret that lasts.
+        if loaded.settings.secrets.is_none() {
+            loaded.settings.secret.get_or_insert_with(crate::secret_file::fresh);
+        }
         loaded.settings.database = None;
         let auth = build(&mut loaded, false).await?;
         let text = preview(&auth, kind.as_deref(), form, locale.as_deref());

@@ -28,7 +28,6 @@ struct Line {
     subject: String,
     to: String,
     at: String,
-    kind: String,
     open: bool,
 }
 
@@ -102,7 +101,6 @@ fn line(seen: &Seen, open: Option<u64>) -> Line {
         subject: seen.mail.subject.clone(),
         to: seen.to.clone(),
         at: time(seen),
-        kind: seen.kind.clone(),
         open: open == Some(seen.number),
     }
 }
