@@ -985,7 +985,7 @@ impl Config {
                 format!("is above emailAndPassword.maxPasswordLength ({max_password_length})"),
             ));
         }
-        mail.password_policy.check()?;
+        passwords.password_policy.check()?;
         not_yet(&settings, test, &mut warnings)?;
         let app_name = settings.app_name.clone().unwrap_or_else(|| "Better Auth".into());
         // `Better Auth` would mean nothing to who gets a mail.
