@@ -9,5 +9,6 @@ pub use portcullis_core::auth::{AuthBuilder, Room, StartError};
 #[cfg(feature = "testing")]
 pub use portcullis_core::testing;
 pub use portcullis_core::{
-    clock, config, crypto, error, errors, feature, hooks, http, identity, outbound, seams, store, table,
+    clock, config, crypto, error, errors, feature, hooks, http, identity, outbound, seams, secondary, store,
+    table,
 };

@@ -7,6 +7,7 @@
 //! then ignored is worse than one that is refused.
 
 mod sanity;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,10 @@ use crate::http::RateLimit;
 use crate::store::Schema;
 
 pub use sanity::nearest;
+pub use storage::{
+    Kept, RateLimitFunctions, RedisSettings, SecondaryFunctions, SecondaryStorageSettings, StoreIdentifier,
+    StoreIdentifiers,
+};
 
 /// A setting that cannot stand, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,8 +139,9 @@ pub struct Settings {
     pub password_hash: PasswordHashSettings,
     /// Better Auth's; not part of this version.
     pub social_providers: Option<Json>,
-    /// Better Auth's; not part of this version.
-    pub secondary_storage: Option<Json>,
+    /// Where sessions, verifications and rate limits are kept instead of the database: a `redis://` URL,
+    /// `{url, keyPrefix}`, or `{get, set, delete, getAndDelete, increment}`.
+    pub secondary_storage: Option<SecondaryStorageSettings>,
     /// Better Auth's; not part of this version.
     pub database_hooks: Option<Json>,
     /// Better Auth's; nothing is ever sent anywhere, so it may be present and says nothing.
@@ -297,11 +303,11 @@ pub struct TableSettings {
     pub fields: BTreeMap<String, String>,
     /// Fields of the operator's own.
     pub additional_fields: AdditionalFields,
-    /// `verification` only; not part of this version.
-    pub store_identifier: Option<Json>,
+    /// `verification` only: `plain` (default), `hashed`, `{hash}`, or `{default, overrides}` by prefix.
+    pub store_identifier: Option<StoreIdentifiers>,
     /// `verification` only: keep expired rows.
     pub disable_cleanup: bool,
-    /// `verification` only; not part of this version.
+    /// `verification` only: also in the database when there is secondary storage. Default false.
     pub store_in_database: Option<bool>,
 }
 
@@ -464,9 +470,9 @@ pub struct SessionSettings {
     pub fresh_age: Option<i64>,
     /// The session as a signed cookie, so that most reads need no database.
     pub cookie_cache: CookieCacheSettings,
-    /// With secondary storage; not part of this version.
+    /// Also in the database when there is secondary storage. Default false.
     pub store_session_in_database: Option<bool>,
-    /// With secondary storage; not part of this version.
+    /// With the former: sessions that ended stay in the database, as ended. Default false.
     pub preserve_session_in_database: Option<bool>,
 }
 
@@ -648,7 +654,8 @@ pub struct RateLimitSettings {
     pub window: Option<u32>,
     /// Requests to a path before the answer is 429. Default 100.
     pub max: Option<u32>,
-    /// `memory` (default; each process counts for itself) or `database`.
+    /// `memory` (each process counts for itself), `database` or `secondary-storage`. Default: the
+    /// secondary storage when there is one, else memory.
     pub storage: Option<String>,
     /// The table's name in the database. Default `rateLimit`.
     pub model_name: Option<String>,
@@ -656,8 +663,8 @@ pub struct RateLimitSettings {
     pub fields: BTreeMap<String, String>,
     /// By path (`*` and `**` as in Better Auth): `{window, max}`, false for no limit, or a function.
     pub custom_rules: CustomRules,
-    /// Not part of this version.
-    pub custom_storage: Option<Json>,
+    /// Functions that count, instead of `storage`.
+    pub custom_storage: Option<RateLimitFunctions>,
 }
 
 /// `rateLimit.customRules`, in the order written: the first that matches decides.
@@ -847,8 +854,16 @@ pub struct Config {
     pub secrets: Secrets,
     /// `trustedOrigins` as written.
     pub trusted_origins: Vec<String>,
-    /// No database: cookies carry the session, memory the rest.
+    /// Neither database nor secondary storage: cookies carry the session, memory the rest.
     pub stateless: bool,
+    /// Is the database nothing but this process's memory?
+    pub in_memory: bool,
+    /// Where sessions are.
+    pub sessions: Kept,
+    /// Sessions that ended stay in the database.
+    pub preserve_sessions: bool,
+    /// Where verifications are.
+    pub verifications: Kept,
     /// Sessions.
     pub session: SessionConfig,
     /// Shortest password, UTF-16 units.
@@ -950,10 +965,18 @@ impl Config {
         let skip_origin = disable_origin.unwrap_or(test);
         let skip_csrf = settings.advanced.disable_csrf_check.unwrap_or(skip_origin);
 
-        let stateless = match &settings.database {
-            Some(database) => database.url.is_none(),
-            None => true,
+        let in_memory = settings.database.as_ref().is_none_or(|database| database.url.is_none());
+        let stateless = in_memory && settings.secondary_storage.is_none();
+        let kept = |also: Option<bool>| match (&settings.secondary_storage, also) {
+            (None, _) => Kept::Database,
+            (Some(_), Some(true)) => Kept::Both,
+            (Some(_), _) => Kept::Secondary,
         };
+        let sessions = kept(settings.session.store_session_in_database);
+        let verifications = kept(settings.verification.store_in_database);
+        let preserve_sessions =
+            sessions == Kept::Both && settings.session.preserve_session_in_database == Some(true);
+        secondary_storage(&settings, in_memory, test, &mut warnings)?;
         let session = session(&settings, stateless)?;
         let hash = hash_kind(&settings.password_hash)?;
         let mail = &settings.email_and_password;
@@ -975,6 +998,10 @@ impl Config {
             secrets,
             trusted_origins: settings.trusted_origins.clone().unwrap_or_default(),
             stateless,
+            in_memory,
+            sessions,
+            preserve_sessions,
+            verifications,
             session,
             min_password_length,
             max_password_length,
@@ -998,7 +1025,6 @@ impl Config {
 /// work. Under the test contract they are only warned about, because upstream's test fixtures always
 /// carry some.
 fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let rate_limit = &settings.rate_limit;
     let user = &settings.user;
     let account = &settings.account;
     let verification = &settings.verification;
@@ -1015,10 +1041,7 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
     });
     let candidates: &[(&str, bool)] = &[
         ("socialProviders", settings.social_providers.is_some()),
-        ("secondaryStorage", settings.secondary_storage.is_some()),
         ("databaseHooks", settings.database_hooks.is_some()),
-        ("rateLimit.storage: secondary-storage", rate_limit.storage.as_deref() == Some("secondary-storage")),
-        ("rateLimit.customStorage", rate_limit.custom_storage.is_some()),
         ("emailAndPassword.password", settings.email_and_password.password.is_some()),
         (
             "additionalFields.*.transform, validator, onUpdate",
@@ -1031,16 +1054,12 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
             .into_iter()
             .any(fields),
         ),
-        ("session.storeSessionInDatabase", settings.session.store_session_in_database.is_some()),
-        ("session.preserveSessionInDatabase", settings.session.preserve_session_in_database.is_some()),
         ("account.updateAccountOnSignIn", account.update_account_on_sign_in.is_some()),
         ("account.encryptOAuthTokens", account.encrypt_oauth_tokens.is_some()),
         ("account.storeStateStrategy", account.store_state_strategy.is_some()),
         ("account.skipStateCookieCheck", account.skip_state_cookie_check.is_some()),
         ("account.storeAccountCookie", account.store_account_cookie.is_some()),
         ("account.accountLinking (other than allowUnlinkingAll)", linking),
-        ("verification.storeIdentifier", verification.store_identifier.is_some()),
-        ("verification.storeInDatabase", verification.store_in_database.is_some()),
         ("advanced.skipTrailingSlashes", settings.advanced.skip_trailing_slashes.is_some()),
     ];
     for (key, present) in candidates {
@@ -1052,6 +1071,65 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
             return Err(ConfigError::new(*key, problem));
         }
         warnings.push(format!("{key}: {problem}"));
+    }
+    Ok(())
+}
+
+/// What goes with a secondary storage, and what cannot be without one.
+fn secondary_storage(
+    settings: &Settings,
+    in_memory: bool,
+    test: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let limits = &settings.rate_limit;
+    let Some(storage) = &settings.secondary_storage else {
+        for (key, present) in [
+            ("session.storeSessionInDatabase", settings.session.store_session_in_database),
+            ("session.preserveSessionInDatabase", settings.session.preserve_session_in_database),
+            ("verification.storeInDatabase", settings.verification.store_in_database),
+        ] {
+            if present.is_some() {
+                warnings.push(format!("{key}: says nothing without secondaryStorage"));
+            }
+        }
+        if limits.storage.as_deref() == Some("secondary-storage")
+            && limits.custom_storage.is_none()
+            && limits.enabled != Some(false)
+        {
+            return Err(ConfigError::new(
+                "rateLimit.storage",
+                "is `secondary-storage`, but there is no secondaryStorage; add it, or use `memory` or `database`",
+            ));
+        }
+        return Ok(());
+    };
+    if in_memory {
+        warnings.push(
+            "database: is missing, so users are in the memory of this process and gone with it; \
+             secondaryStorage has only sessions, verifications and rate limits"
+                .into(),
+        );
+    }
+    if let SecondaryStorageSettings::Functions(functions) = storage {
+        let counts = limits.custom_storage.is_none()
+            && matches!(limits.storage.as_deref(), None | Some("secondary-storage"));
+        if functions.increment.is_none() && counts && limits.enabled != Some(false) {
+            let problem = "is missing, and rate limits cannot be counted without it; add it, or set \
+                           rateLimit.storage to `memory` or `database`";
+            // Upstream's test files have storages without it, and limits that are off.
+            if !test {
+                return Err(ConfigError::new("secondaryStorage.increment", problem));
+            }
+            warnings.push(format!("secondaryStorage.increment: {problem}"));
+        }
+        if functions.get_and_delete.is_none() && settings.verification.store_in_database != Some(true) {
+            warnings.push(
+                "secondaryStorage.getAndDelete: is missing, so single-use values are single-use only \
+                 within one process; add it, or set verification.storeInDatabase, before you run several"
+                    .into(),
+            );
+        }
     }
     Ok(())
 }
@@ -1335,11 +1413,6 @@ mod tests {
         let config = check_as(Environment::Test, google).unwrap();
         assert_eq!(config.warnings.len(), 1);
         assert!(check(json!({"rateLimit": {"enabled": true, "storage": "database"}})).is_ok());
-        for (key, value) in [("storage", json!("secondary-storage")), ("customStorage", json!({}))] {
-            let text = problem(json!({"rateLimit": {key: value}}));
-            assert!(text.starts_with(&format!("rateLimit.{key}")), "{text}");
-            assert!(text.contains("does not have yet"), "{text}");
-        }
         assert!(problem(json!({"rateLimit": {"maximum": 3}})).starts_with("rateLimit.maximum: unknown"));
     }
 

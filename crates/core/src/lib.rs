@@ -12,6 +12,7 @@ pub mod http;
 pub mod identity;
 pub mod outbound;
 pub mod seams;
+pub mod secondary;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::expect_used, reason = "a test may fail loudly")]

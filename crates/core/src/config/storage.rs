@@ -59,10 +59,15 @@ impl<'de> Deserialize<'de> for SecondaryStorageSettings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedisSettings {
     /// `redis://`, `rediss://` (TLS) or `unix://`, with user, password and number of the database.
+    #[serde(deserialize_with = "secret")]
     pub url: SecretString,
     /// Stands before every key. Default `better-auth:`.
     #[serde(default = "key_prefix")]
     pub key_prefix: String,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(Into::into)
 }
 
 fn key_prefix() -> String {

@@ -60,8 +60,12 @@ pub trait SecondaryStorage: Send + Sync {
 
     /// Stores (or with `None` forgets) a value if the present one is what the caller has read;
     /// `expected` `None` = there is none. Whether it did.
-    async fn swap(&self, key: &str, expected: Option<&str>, value: Option<Lasting<'_>>)
-    -> Result<bool, Error>;
+    async fn swap(
+        &self,
+        key: &str,
+        expected: Option<&str>,
+        value: Option<Lasting<'_>>,
+    ) -> Result<bool, Error>;
 
     /// Does it answer?
     async fn ping(&self) -> Result<(), Error> {

@@ -92,8 +92,7 @@ impl Redis {
     }
 
     async fn try_once<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let patience =
-            if self.silences.load(Ordering::Relaxed) == 0 { PATIENCE } else { LESS_PATIENCE };
+        let patience = if self.silences.load(Ordering::Relaxed) == 0 { PATIENCE } else { LESS_PATIENCE };
         let mut connection = self.connection();
         let answer = tokio::time::timeout(patience, command.query_async(&mut connection)).await;
         let silent = match &answer {

@@ -135,6 +135,7 @@ async fn set_password(auth: &Auth, email: &str) -> Result<String, String> {
 
 async fn delete(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
+    Session::end_ahead(auth, &user.id).await.map_err(text)?;
     let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
     User::delete(auth, &mut tx.db(), &user.id).await.map_err(text)?;
     tx.commit().await.map_err(text)?;
