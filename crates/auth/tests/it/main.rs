@@ -15,3 +15,6 @@ mod embedded;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod guards;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod secondary;

@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::cache::row_of;
+use super::fields::to_json;
 use super::session::{Session, SessionUser};
 use super::user::User;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
+use crate::config::AdditionalFields;
 use crate::error::Error;
 use crate::secondary::{SecondaryStorage, unavailable};
 use crate::store::Row;
@@ -111,6 +113,26 @@ fn time_of(json: &Json) -> Option<Timestamp> {
 /// A row as JSON in its own order.
 pub(super) fn map_of(row: Row) -> Map<String, Json> {
     row.into_iter().map(|(key, value)| (key.into_owned(), Json::from(value))).collect()
+}
+
+/// A row of the database as JSON, in the order in which Better Auth's adapter gives it: its own fields,
+/// those of plugins, those of the operator, the id.
+pub(super) fn map_of_stored(auth: &Auth, table: &str, own: &[&str], row: Row) -> Map<String, Json> {
+    let settings = &auth.config().settings;
+    let AdditionalFields(additional) = match table {
+        User::KEY => &settings.user.additional_fields,
+        Session::KEY => &settings.session.additional_fields,
+        _ => &settings.verification.additional_fields,
+    };
+    let place = |key: &str| match key {
+        "id" => 3,
+        key if own.contains(&key) => 0,
+        key if additional.iter().any(|(name, _)| name == key) => 2,
+        _ => 1,
+    };
+    let mut fields: Vec<_> = to_json(auth.table(table), row, true).into_iter().collect();
+    fields.sort_by_key(|(key, _)| place(key));
+    fields.into_iter().collect()
 }
 
 /// The sessions of an engine whose sessions live in secondary storage.
@@ -239,7 +261,7 @@ impl Elsewhere {
 
     /// Writes a changed user into all of their sessions, unless a later change is there already.
     pub async fn refresh(&self, user: User) -> Result<(), Error> {
-        let fields = user.for_storage(&self.auth);
+        let fields = map_of_stored(&self.auth, User::KEY, User::OWN, user.clone().into_row());
         for Reference { token, .. } in self.references(&user.id).await?.1 {
             for attempt in 0.. {
                 let Some(mut stored) = self.stored(&token).await? else { break };

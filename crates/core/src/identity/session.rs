@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::cache;
-use super::elsewhere::{Elsewhere, map_of};
+use super::elsewhere::{Elsewhere, map_of, map_of_stored};
 use super::fields::to_json;
 use super::rows;
 use super::user::User;
@@ -101,13 +101,18 @@ impl Session {
         let Some(elsewhere) = Elsewhere::of(auth) else {
             return Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?);
         };
-        let user = user.for_storage(auth);
+        let user = map_of_stored(auth, User::KEY, User::OWN, user.clone().into_row());
+        let in_database = auth.config().sessions.in_database();
         let store = async move |db: &mut Db<'_>, row: Row| {
-            let session = map_of(row.clone());
+            let session = if in_database {
+                map_of_stored(auth, Self::KEY, Self::OWN, row.clone())
+            } else {
+                map_of(row.clone())
+            };
             db.after_commit(async move { elsewhere.store(session, user, token, expires_at).await }).await?;
             Ok::<_, Error>(row)
         };
-        let row = if auth.config().sessions.in_database() {
+        let row = if in_database {
             let row = rows::create(auth, db, Self::KEY, row).await?;
             store(db, row).await?
         } else {

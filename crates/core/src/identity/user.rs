@@ -120,12 +120,7 @@ impl User {
 
     /// For webhooks: everything that is stored.
     pub fn for_webhook(&self, auth: &Auth) -> Json {
-        Json::Object(self.for_storage(auth))
-    }
-
-    /// Everything that is stored, in the table's order.
-    pub(super) fn for_storage(&self, auth: &Auth) -> Map<String, Json> {
-        to_json(auth.table(Self::KEY), self.clone().into_row(), true)
+        Json::Object(to_json(auth.table(Self::KEY), self.clone().into_row(), true))
     }
 
     /// As answers show it: without hidden columns.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::cache::row_of;
-use super::elsewhere::{map_of, seconds_left};
+use super::elsewhere::{map_of, map_of_stored, seconds_left};
 use super::rows;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
@@ -143,8 +143,18 @@ impl Verification {
         let Some(storage) = Self::secondary(auth) else {
             return Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?);
         };
+        let in_database = auth.config().verifications.in_database();
         let store = async move |db: &mut Db<'_>, row: Row| {
-            let text = Json::Object(map_of(row.clone())).to_string();
+            let map = if in_database {
+                let own = [Self::IDENTIFIER.key, Self::VALUE.key, Self::EXPIRES_AT.key];
+                let own: Vec<&str> =
+                    own.into_iter().chain([Self::CREATED_AT.key, Self::UPDATED_AT.key]).collect();
+                map_of_stored(auth, Self::KEY, &own, row.clone())
+            } else {
+                // Better Auth's have no id there.
+                map_of(row.clone().into_iter().filter(|(key, _)| key != Self::ID.key).collect())
+            };
+            let text = Json::Object(map).to_string();
             db.after_commit(async move {
                 match seconds_left(expires_at, now) {
                     0 => Ok(()),
@@ -154,7 +164,7 @@ impl Verification {
             .await?;
             Ok::<_, Error>(row)
         };
-        let row = if auth.config().verifications.in_database() {
+        let row = if in_database {
             let row = rows::create(auth, db, Self::KEY, row).await?;
             store(db, row).await?
         } else {
