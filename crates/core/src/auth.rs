@@ -318,6 +318,15 @@ impl AuthBuilder {
             let plan = store.migrate().await?;
             report(&plan);
         }
+        if config.settings.advanced.database.validate_schema && !migrate && self.migrate.is_none() {
+            let missing = store.migration_plan().await?.statements.len();
+            if missing > 0 {
+                let problem = format!(
+                    "{missing} statements are missing; see `portcullis migrate --dry-run`, then run `portcullis migrate`"
+                );
+                return Err(ConfigError::new("advanced.database.validateSchema", problem).into());
+            }
+        }
         let options = PoolOptions { threads: config.hash_threads, queue: config.hash_queue };
         let passwords = Passwords::new(config.hash, options, self.random.clone());
         let session = &config.session;
@@ -390,6 +399,16 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
         None => Ok(IdKind::Text),
         Some(Json::String(kind)) if kind == "uuid" => Ok(IdKind::Uuid),
         Some(Json::String(kind)) if kind == "serial" => Ok(IdKind::Serial),
+        Some(Json::Object(_)) => Err(ConfigError::new(
+            "advanced.database.generateId",
+            "cannot be a function: ids are made within transactions, where nothing else is waited for; \
+             use \"uuid\" or \"serial\", or leave it out for Better Auth's 32-character ids",
+        )),
+        Some(Json::Bool(false)) => Err(ConfigError::new(
+            "advanced.database.generateId",
+            "cannot be false: not every database makes ids of texts; \"serial\" and, in PostgreSQL, \"uuid\" \
+             are made by the database",
+        )),
         Some(_) => Err(ConfigError::new(
             "advanced.database.generateId",
             "must be \"uuid\" or \"serial\"; leave it out for Better Auth's 32-character ids",

@@ -570,6 +570,8 @@ pub struct AdvancedSettings {
     pub database: AdvancedDatabaseSettings,
     /// Believe `X-Forwarded-Host` and `X-Forwarded-Proto` for a base URL that is not set.
     pub trusted_proxy_headers: bool,
+    /// A JavaScript function of hosts that end a process with its answer; there is nothing like it here.
+    pub background_tasks: Option<Json>,
     /// Answer paths with a trailing slash; not part of this version.
     pub skip_trailing_slashes: Option<bool>,
 }
@@ -634,14 +636,18 @@ pub struct CookieAttributes {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdvancedDatabaseSettings {
-    /// `"uuid"`, `"serial"`, false (the database), or a function.
+    /// `"uuid"` or `"serial"`; without it 32 letters and digits.
     pub generate_id: Option<Json>,
     /// Accepted: Better Auth's default page size.
     pub default_find_many_limit: Option<u64>,
     /// The old name of `generateId: "serial"`.
     pub use_number_id: Option<bool>,
     /// Better Auth's; a join is what a session read always is here.
+    pub joins: Option<bool>,
+    /// The old name of `joins`.
     pub experimental_joins: Option<bool>,
+    /// Refuse to start while tables or columns are missing (matters with `migrate: false`).
+    pub validate_schema: bool,
 }
 
 /// `rateLimit`.
@@ -989,6 +995,14 @@ impl Config {
             ));
         }
         not_yet(&settings, test, &mut warnings)?;
+        if settings.advanced.background_tasks.is_some() {
+            let problem = "is for hosts that end a process with its answer; Portcullis goes on running and \
+                           does what comes after an answer by itself; remove it";
+            if !test {
+                return Err(ConfigError::new("advanced.backgroundTasks", problem));
+            }
+            warnings.push(format!("advanced.backgroundTasks: {problem}"));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             environment,

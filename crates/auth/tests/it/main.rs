@@ -11,10 +11,16 @@ mod embed_tower;
 mod own_room;
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
+mod advanced;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod guards;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod rotation;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod secondary;

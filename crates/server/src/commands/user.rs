@@ -24,7 +24,7 @@ const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "created
 pub async fn run(here: &Here<'_>, command: UserCommand) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
     let Opened { auth, .. } = open(&mut loaded).await?;
-    if auth.config().stateless {
+    if auth.config().in_memory {
         return Err(
             "nothing is stored without a database, so there are no users; set database.url".to_owned()
         );
