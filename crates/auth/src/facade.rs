@@ -1,12 +1,14 @@
 //! The face that applications use: the engine with the list of rooms in it.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use portcullis_core::auth::{Auth as Engine, AuthBuilder, StartError};
 use portcullis_core::clock::Clock;
 use portcullis_core::config::{BaseUrlSettings, DatabaseSettings, Environment, Settings};
 use portcullis_core::crypto::Random;
 use portcullis_core::feature::Feature;
+use portcullis_core::secondary::SecondaryStorage;
 use serde_json::{Value as Json, json};
 
 use crate::features;
@@ -93,6 +95,11 @@ impl Builder {
     /// Another source of chance, for tests.
     pub fn random(self, random: Random) -> Self {
         Self(self.0.random(random))
+    }
+
+    /// A secondary storage of your own, in place of what `secondaryStorage` says.
+    pub fn secondary_storage(self, storage: Arc<dyn SecondaryStorage>) -> Self {
+        Self(self.0.secondary_storage(storage))
     }
 
     /// Connects without touching the tables.

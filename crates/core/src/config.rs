@@ -984,6 +984,14 @@ impl Config {
             sessions == Kept::Both && settings.session.preserve_session_in_database == Some(true);
         secondary_storage(&settings, in_memory, test, &mut warnings)?;
         let session = session(&settings, stateless)?;
+        let refreshes = settings.session.cookie_cache.refresh_cache.as_ref();
+        if !stateless && refreshes.is_some_and(|written| *written != Json::Bool(false)) {
+            warnings.push(
+                "session.cookieCache.refreshCache: says nothing where sessions are stored; it is for neither \
+                 database nor secondaryStorage"
+                    .into(),
+            );
+        }
         let hash = hash_kind(&settings.password_hash)?;
         let mail = &settings.email_and_password;
         let min_password_length = mail.min_password_length.unwrap_or(8);

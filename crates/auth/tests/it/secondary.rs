@@ -144,7 +144,7 @@ async fn a_session_is_two_keys_in_better_auths_form_and_no_row() {
     assert_eq!(keys(&stored), ["session", "user"]);
     let order = ["id", "ipAddress", "userAgent", "expiresAt", "userId", "token", "createdAt", "updatedAt"];
     assert_eq!(keys(&stored["session"]), order);
-    assert_eq!(stored["session"]["expiresAt"], "2026-09-28T13:33:20.000Z");
+    assert_eq!(stored["session"]["expiresAt"], "2026-09-28T14:13:20.000Z");
     assert_eq!(stored["user"]["secretNote"], "x", "all of the user is stored");
     assert_eq!(seen["user"].get("secretNote"), None, "and not all of it shown");
     let (_, list, seconds) =
@@ -167,7 +167,7 @@ async fn reading_a_session_asks_no_database() {
     // Not even to extend it.
     place.advance(90_000);
     let before = place.listed();
-    assert_eq!(session(&ada).await["session"]["expiresAt"], "2026-09-29T14:33:20.000Z");
+    assert_eq!(session(&ada).await["session"]["expiresAt"], "2026-09-29T15:13:20.000Z");
     assert_eq!(place.listed(), before);
     let left = place.storage.memory.all().into_iter().map(|(_, _, seconds)| seconds).collect::<Vec<_>>();
     assert_eq!(left, [WEEK, WEEK]);

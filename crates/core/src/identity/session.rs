@@ -201,8 +201,10 @@ impl Session {
         };
         let row = if auth.config().sessions.in_database() {
             let row = rows::update(auth, db, Self::KEY, &Self::TOKEN.is(token), changes.clone()).await?;
-            let token = token.to_owned();
-            db.after_commit(async move { elsewhere.change(&token, changes).await.map(|_| ()) }).await?;
+            if row.is_some() {
+                let token = token.to_owned();
+                db.after_commit(async move { elsewhere.change(&token, changes).await.map(|_| ()) }).await?;
+            }
             row
         } else {
             rows::update_elsewhere(auth, Self::KEY, changes, |changes| async move {
