@@ -1,5 +1,5 @@
-// PostgreSQL and MariaDB from the installed binaries, each in a temporary folder on a free port, ended by
-// its process id. Neither runs as root, so under root they run as their Debian users or as nobody.
+// PostgreSQL, MariaDB and Redis from the installed binaries, each in a temporary folder on a free port, ended
+// by its process id. None runs as root, so under root they run as their Debian users or as nobody.
 import { execFileSync, spawn } from "node:child_process";
 import { accessSync, chownSync, constants, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -7,6 +7,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import Redis from "ioredis";
 import mysql from "mysql2/promise";
 import pg from "pg";
 
@@ -169,6 +170,26 @@ async function mariadb(install, server) {
   };
 }
 
+async function redis(server) {
+  const { wrap, own } = somebody("redis");
+  const folder = await mkdtemp(path.join(tmpdir(), "portcullis-redis-"));
+  own(folder);
+  const port = await freePort();
+  const url = `redis://127.0.0.1:${port}`;
+  const words = [server, "--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"];
+  const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 1, retryStrategy: () => 50 });
+  client.on("error", () => {});
+  const end = await serve("Redis", wrap(words), folder, () => client.ping(), "SIGTERM");
+  return {
+    url,
+    client,
+    async stop() {
+      client.disconnect();
+      await end();
+    },
+  };
+}
+
 function postgresBinaries() {
   const root = "/usr/lib/postgresql";
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : [];
@@ -179,14 +200,16 @@ function postgresBinaries() {
 }
 
 /**
- * Starts `postgres` or `mariadb` for a test. Where it is not installed: with CI set the test fails, and
+ * Starts `postgres`, `mariadb` or `redis` for a test. Where it is not installed: with CI set the test fails, and
  * otherwise it is skipped, saying so; `undefined` is the answer then.
  */
 export async function startDatabase(t, name) {
   const [binaries, boot, packages] =
     name === "postgres"
       ? [postgresBinaries(), postgres, "postgresql"]
-      : [[find("mariadb-install-db"), find("mariadbd") ?? find("mysqld")], mariadb, "mariadb-server"];
+      : name === "redis"
+        ? [[find("redis-server")], redis, "redis-server"]
+        : [[find("mariadb-install-db"), find("mariadbd") ?? find("mysqld")], mariadb, "mariadb-server"];
   if (binaries.some((file) => file === undefined)) {
     const message = `${name} is not installed (Debian: apt-get install ${packages})`;
     if (process.env.CI) throw new Error(message);

@@ -55,13 +55,27 @@ async function open(url) {
   throw new Error(`the peer has no database for ${url}`);
 }
 
+/** `{url, keyPrefix}` is Portcullis' way to say what `@better-auth/redis-storage` is given in JavaScript. */
+async function storage({ url, keyPrefix }) {
+  const { redisStorage } = await import("@better-auth/redis-storage");
+  const { default: Redis } = await import("ioredis");
+  return redisStorage({ client: new Redis(url), keyPrefix });
+}
+
 // `passwordHash` and `http` are Portcullis' own: better-auth has one hash, and no listener.
-const { database, plugins = {}, migrate = true, passwordHash: _hash, http: _http, ...options } = JSON.parse(
+const { database, plugins = {}, migrate = true, passwordHash: _hash, http: _http, secondaryStorage, ...options } = JSON.parse(
   readFileSync(args.config, "utf8"),
 );
 const auth = betterAuth({
   ...options,
   database: await open(database.url),
+  ...(secondaryStorage && { secondaryStorage: await storage(secondaryStorage) }),
+  ...(options.emailAndPassword?.sendResetPassword && {
+    emailAndPassword: {
+      ...options.emailAndPassword,
+      sendResetPassword: webhook("emailAndPassword.sendResetPassword", options.emailAndPassword.sendResetPassword),
+    },
+  }),
   plugins: Object.entries(plugins).map(([name, value]) => {
     if (!factories[name]) throw new Error(`the peer has no plugin ${name}`);
     return factories[name](value === true ? {} : value);

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 /// Debian packages, each with files of which one shows that it is there. Absolute paths may have one
 /// `*` for a version; anything else is looked up in PATH.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 9] = [
     ("postgresql", &["/usr/lib/postgresql/*/bin/initdb", "initdb"]),
     ("mariadb-server", &["mariadbd", "/usr/sbin/mariadbd"]),
+    ("redis-server", &["redis-server"]),
     ("nodejs", &["node"]),
     ("npm", &["npm"]),
     // better-sqlite3 is compiled where it has no prebuilt binary.

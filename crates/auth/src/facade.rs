@@ -9,6 +9,7 @@ use portcullis_core::config::{BaseUrlSettings, DatabaseSettings, Environment, Se
 use portcullis_core::crypto::Random;
 use portcullis_core::feature::Feature;
 use portcullis_core::seams::Notice;
+use portcullis_core::secondary::SecondaryStorage;
 use serde_json::{Value as Json, json};
 
 use crate::features;
@@ -100,6 +101,11 @@ impl Builder {
     /// Another source of chance, for tests.
     pub fn random(self, random: Random) -> Self {
         Self(self.0.random(random))
+    }
+
+    /// A secondary storage of your own, in place of what `secondaryStorage` says.
+    pub fn secondary_storage(self, storage: Arc<dyn SecondaryStorage>) -> Self {
+        Self(self.0.secondary_storage(storage))
     }
 
     /// Connects without touching the tables.

@@ -10,5 +10,5 @@ pub use portcullis_core::auth::{AuthBuilder, Room, StartError};
 pub use portcullis_core::testing;
 pub use portcullis_core::{
     clock, config, crypto, error, errors, events, feature, hooks, http, identity, mail, metrics, outbound,
-    purge, seams, store, table,
+    purge, seams, secondary, store, table,
 };

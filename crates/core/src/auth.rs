@@ -9,16 +9,17 @@ use axum::Router;
 use serde_json::Value as Json;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Environment, Settings, nearest};
+use crate::config::{Config, ConfigError, Environment, SecondaryStorageSettings, Settings, nearest};
 use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
 use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
-use crate::identity::{Policy, core_tables};
+use crate::identity::{Policy, Session, Verification, core_tables};
 use crate::mail::{Mailer, Queued};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::seams::{Notice, Seams};
+use crate::secondary::{self, SecondaryStorage};
 use crate::store::{ConnectOptions, Db, IdKind, Plan, Row, Schema, Store, StoreError, Table, Tx};
 
 /// The engine: cheap to clone, shared by every request.
@@ -40,6 +41,9 @@ struct Parts {
     seams: Seams,
     routes: Routes,
     id_kind: IdKind,
+    secondary: Option<Arc<dyn SecondaryStorage>>,
+    /// Tables that the database has not because their rows are in secondary storage.
+    elsewhere: Vec<Table>,
     no_table: Table,
     /// When expired verifications were last thrown away, in milliseconds.
     swept: AtomicI64,
@@ -173,6 +177,7 @@ pub struct AuthBuilder {
     migrate: Option<bool>,
     notice: Vec<Arc<dyn Notice>>,
     await_mails: bool,
+    secondary: Option<Arc<dyn SecondaryStorage>>,
 }
 
 impl AuthBuilder {
@@ -188,6 +193,7 @@ impl AuthBuilder {
             migrate: None,
             notice: Vec::new(),
             await_mails: false,
+            secondary: None,
         }
     }
 
@@ -230,6 +236,13 @@ impl AuthBuilder {
     /// Another source of chance, for tests.
     pub fn random(mut self, random: Random) -> Self {
         self.random = random;
+        self
+    }
+
+    /// A secondary storage of your own, in place of what `secondaryStorage` says.
+    pub fn secondary_storage(mut self, storage: Arc<dyn SecondaryStorage>) -> Self {
+        self.settings.secondary_storage = Some(SecondaryStorageSettings::Given);
+        self.secondary = Some(storage);
         self
     }
 
@@ -333,10 +346,11 @@ impl AuthBuilder {
         }
 
         let id_kind = id_kind(&config)?;
-        // Where sessions were to live in a secondary storage that this version lacks, they live in the
-        // database, whose tables are then not there yet (under the test contract; refused otherwise).
-        let instead = config.settings.secondary_storage.is_some();
-        let forbidden = config.settings.migrate == Some(false) && !config.stateless && !instead;
+        let forbidden = config.settings.migrate == Some(false) && !config.in_memory;
+        // What lives elsewhere has no table in the database, but the columns of one.
+        let elsewhere = [(Session::KEY, config.sessions), (Verification::KEY, config.verifications)];
+        let elsewhere = elsewhere.into_iter().filter(|(_, kept)| !kept.in_database());
+        let elsewhere: Vec<Table> = elsewhere.filter_map(|(key, _)| schema.remove(key)).collect();
         let migrate = self.migrate.unwrap_or(!forbidden);
         let store = connect(&config, schema, id_kind, self.clock.clone(), forbidden).await?;
         if migrate {
@@ -356,6 +370,15 @@ impl AuthBuilder {
                 mailer.without_outbox();
             }
         }
+        if config.settings.advanced.database.validate_schema && !migrate && self.migrate.is_none() {
+            let missing = store.migration_plan().await?.statements.len();
+            if missing > 0 {
+                let problem = format!(
+                    "{missing} statements are missing; see `portcullis migrate --dry-run`, then run `portcullis migrate`"
+                );
+                return Err(ConfigError::new("advanced.database.validateSchema", problem).into());
+            }
+        }
         let options = PoolOptions { threads: config.hash_threads, queue: config.hash_queue };
         let passwords = Passwords::new(config.hash, options, self.random.clone());
         let session = &config.session;
@@ -368,6 +391,14 @@ impl AuthBuilder {
         let rate_limits = RateLimits::new(&config, limits)?;
         let metrics = Metrics::new(self.clock.now());
         let outbound = Outbound::new(metrics.clone()).map_err(|e| StartError::Other(Box::new(e)))?;
+        let secondary = match (self.secondary, &config.settings.secondary_storage) {
+            (Some(given), _) => Some(given),
+            (None, Some(settings)) => secondary::open(settings, &outbound)?,
+            (None, None) => None,
+        };
+        if secondary.is_none() && config.sessions.in_secondary() {
+            return Err(ConfigError::new("secondaryStorage", "was not given to the builder").into());
+        }
         Ok(Auth(Arc::new(Parts {
             config,
             store,
@@ -383,6 +414,8 @@ impl AuthBuilder {
             seams,
             routes,
             id_kind,
+            secondary,
+            elsewhere,
             swept: AtomicI64::new(i64::MIN),
             no_table: Table::new("", Vec::new()),
         })))
@@ -421,6 +454,16 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
         None => Ok(IdKind::Text),
         Some(Json::String(kind)) if kind == "uuid" => Ok(IdKind::Uuid),
         Some(Json::String(kind)) if kind == "serial" => Ok(IdKind::Serial),
+        Some(Json::Object(_)) => Err(ConfigError::new(
+            "advanced.database.generateId",
+            "cannot be a function: ids are made within transactions, where nothing else is waited for; \
+             use \"uuid\" or \"serial\", or leave it out for Better Auth's 32-character ids",
+        )),
+        Some(Json::Bool(false)) => Err(ConfigError::new(
+            "advanced.database.generateId",
+            "cannot be false: not every database makes ids of texts; \"serial\" and, in PostgreSQL, \"uuid\" \
+             are made by the database",
+        )),
         Some(_) => Err(ConfigError::new(
             "advanced.database.generateId",
             "must be \"uuid\" or \"serial\"; leave it out for Better Auth's 32-character ids",
@@ -527,7 +570,13 @@ impl Auth {
 
     /// A table of the schema; one without columns when there is none of that key.
     pub fn table(&self, key: &str) -> &Table {
-        self.0.store.schema().get(key).unwrap_or(&self.0.no_table)
+        let elsewhere = || self.0.elsewhere.iter().find(|table| table.key == key);
+        self.0.store.schema().get(key).or_else(elsewhere).unwrap_or(&self.0.no_table)
+    }
+
+    /// The secondary storage, if there is one.
+    pub fn secondary(&self) -> Option<&Arc<dyn SecondaryStorage>> {
+        self.0.secondary.as_ref()
     }
 
     /// Is it time to throw expired verifications away? Says so to one caller a minute

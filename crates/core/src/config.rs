@@ -10,6 +10,7 @@ mod mail;
 mod operations;
 mod password_policy;
 mod sanity;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +32,10 @@ pub use mail::{
 pub use operations::{MetricsSettings, PurgeSettings, TelemetrySettings};
 pub use password_policy::PasswordPolicySettings;
 pub use sanity::nearest;
+pub use storage::{
+    Kept, RateLimitFunctions, RedisSettings, SecondaryFunctions, SecondaryStorageSettings, StoreIdentifier,
+    StoreIdentifiers,
+};
 
 /// A setting that cannot stand, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,8 +150,9 @@ pub struct Settings {
     pub mail: Option<MailSetting>,
     /// Better Auth's; not part of this version.
     pub social_providers: Option<Json>,
-    /// Better Auth's; not part of this version.
-    pub secondary_storage: Option<Json>,
+    /// Where sessions, verifications and rate limits are kept instead of the database: a `redis://` URL,
+    /// `{url, keyPrefix}`, or `{get, set, delete, getAndDelete, increment}`.
+    pub secondary_storage: Option<SecondaryStorageSettings>,
     /// Better Auth's; not part of this version.
     pub database_hooks: Option<Json>,
     /// Traces for a collector of the operator's (OpenTelemetry).
@@ -314,11 +320,11 @@ pub struct TableSettings {
     pub fields: BTreeMap<String, String>,
     /// Fields of the operator's own.
     pub additional_fields: AdditionalFields,
-    /// `verification` only; not part of this version.
-    pub store_identifier: Option<Json>,
+    /// `verification` only: `plain` (default), `hashed`, `{hash}`, or `{default, overrides}` by prefix.
+    pub store_identifier: Option<StoreIdentifiers>,
     /// `verification` only: keep expired rows.
     pub disable_cleanup: bool,
-    /// `verification` only; not part of this version.
+    /// `verification` only: also in the database when there is secondary storage. Default false.
     pub store_in_database: Option<bool>,
 }
 
@@ -481,9 +487,9 @@ pub struct SessionSettings {
     pub fresh_age: Option<i64>,
     /// The session as a signed cookie, so that most reads need no database.
     pub cookie_cache: CookieCacheSettings,
-    /// With secondary storage; not part of this version.
+    /// Also in the database when there is secondary storage. Default false.
     pub store_session_in_database: Option<bool>,
-    /// With secondary storage; not part of this version.
+    /// With the former: sessions that ended stay in the database, as ended. Default false.
     pub preserve_session_in_database: Option<bool>,
 }
 
@@ -581,6 +587,8 @@ pub struct AdvancedSettings {
     pub database: AdvancedDatabaseSettings,
     /// Believe `X-Forwarded-Host` and `X-Forwarded-Proto` for a base URL that is not set.
     pub trusted_proxy_headers: bool,
+    /// A JavaScript function of hosts that end a process with its answer; there is nothing like it here.
+    pub background_tasks: Option<Json>,
     /// A path may end with one slash; otherwise that is a 404. Default false.
     pub skip_trailing_slashes: Option<bool>,
 }
@@ -645,14 +653,18 @@ pub struct CookieAttributes {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdvancedDatabaseSettings {
-    /// `"uuid"`, `"serial"`, false (the database), or a function.
+    /// `"uuid"` or `"serial"`; without it 32 letters and digits.
     pub generate_id: Option<Json>,
     /// Accepted: Better Auth's default page size.
     pub default_find_many_limit: Option<u64>,
     /// The old name of `generateId: "serial"`.
     pub use_number_id: Option<bool>,
     /// Better Auth's; a join is what a session read always is here.
+    pub joins: Option<bool>,
+    /// The old name of `joins`.
     pub experimental_joins: Option<bool>,
+    /// Refuse to start while tables or columns are missing (matters with `migrate: false`).
+    pub validate_schema: bool,
 }
 
 /// `rateLimit`.
@@ -665,7 +677,8 @@ pub struct RateLimitSettings {
     pub window: Option<u32>,
     /// Requests to a path before the answer is 429. Default 100.
     pub max: Option<u32>,
-    /// `memory` (default; each process counts for itself) or `database`.
+    /// `memory` (each process counts for itself), `database` or `secondary-storage`. Default: the
+    /// secondary storage when there is one, else memory.
     pub storage: Option<String>,
     /// The table's name in the database. Default `rateLimit`.
     pub model_name: Option<String>,
@@ -673,8 +686,8 @@ pub struct RateLimitSettings {
     pub fields: BTreeMap<String, String>,
     /// By path (`*` and `**` as in Better Auth): `{window, max}`, false for no limit, or a function.
     pub custom_rules: CustomRules,
-    /// Not part of this version.
-    pub custom_storage: Option<Json>,
+    /// Functions that count, instead of `storage`.
+    pub custom_storage: Option<RateLimitFunctions>,
 }
 
 /// `rateLimit.customRules`, in the order written: the first that matches decides.
@@ -864,8 +877,16 @@ pub struct Config {
     pub secrets: Secrets,
     /// `trustedOrigins` as written.
     pub trusted_origins: Vec<String>,
-    /// No database: cookies carry the session, memory the rest.
+    /// Neither database nor secondary storage: cookies carry the session, memory the rest.
     pub stateless: bool,
+    /// Is the database nothing but this process's memory?
+    pub in_memory: bool,
+    /// Where sessions are.
+    pub sessions: Kept,
+    /// Sessions that ended stay in the database.
+    pub preserve_sessions: bool,
+    /// Where verifications are.
+    pub verifications: Kept,
     /// Sessions.
     pub session: SessionConfig,
     /// Shortest password, UTF-16 units.
@@ -970,11 +991,27 @@ impl Config {
         let skip_origin = disable_origin.unwrap_or(test);
         let skip_csrf = settings.advanced.disable_csrf_check.unwrap_or(skip_origin);
 
-        let stateless = match &settings.database {
-            Some(database) => database.url.is_none(),
-            None => true,
+        let in_memory = settings.database.as_ref().is_none_or(|database| database.url.is_none());
+        let stateless = in_memory && settings.secondary_storage.is_none();
+        let kept = |also: Option<bool>| match (&settings.secondary_storage, also) {
+            (None, _) => Kept::Database,
+            (Some(_), Some(true)) => Kept::Both,
+            (Some(_), _) => Kept::Secondary,
         };
+        let sessions = kept(settings.session.store_session_in_database);
+        let verifications = kept(settings.verification.store_in_database);
+        let preserve_sessions =
+            sessions == Kept::Both && settings.session.preserve_session_in_database == Some(true);
+        secondary_storage(&settings, in_memory, test, &mut warnings)?;
         let session = session(&settings, stateless)?;
+        let refreshes = settings.session.cookie_cache.refresh_cache.as_ref();
+        if !stateless && refreshes.is_some_and(|written| *written != Json::Bool(false)) {
+            warnings.push(
+                "session.cookieCache.refreshCache: says nothing where sessions are stored; it is for neither \
+                 database nor secondaryStorage"
+                    .into(),
+            );
+        }
         let hash = hash_kind(&settings.password_hash)?;
         let passwords = &settings.email_and_password;
         let min_password_length = passwords.min_password_length.unwrap_or(8);
@@ -994,6 +1031,14 @@ impl Config {
             _ => &app_name,
         };
         let mail = MailConfig::check(&settings, environment, brand)?;
+        if settings.advanced.background_tasks.is_some() {
+            let problem = "is for hosts that end a process with its answer; Portcullis goes on running and \
+                           does what comes after an answer by itself; remove it";
+            if !test {
+                return Err(ConfigError::new("advanced.backgroundTasks", problem));
+            }
+            warnings.push(format!("advanced.backgroundTasks: {problem}"));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             environment,
@@ -1004,6 +1049,10 @@ impl Config {
             secrets,
             trusted_origins: settings.trusted_origins.clone().unwrap_or_default(),
             stateless,
+            in_memory,
+            sessions,
+            preserve_sessions,
+            verifications,
             session,
             min_password_length,
             max_password_length,
@@ -1027,7 +1076,6 @@ impl Config {
 /// work. Under the test contract they are only warned about, because upstream's test fixtures always
 /// carry some.
 fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let rate_limit = &settings.rate_limit;
     let user = &settings.user;
     let account = &settings.account;
     let verification = &settings.verification;
@@ -1044,10 +1092,7 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
     });
     let candidates: &[(&str, bool)] = &[
         ("socialProviders", settings.social_providers.is_some()),
-        ("secondaryStorage", settings.secondary_storage.is_some()),
         ("databaseHooks", settings.database_hooks.is_some()),
-        ("rateLimit.storage: secondary-storage", rate_limit.storage.as_deref() == Some("secondary-storage")),
-        ("rateLimit.customStorage", rate_limit.custom_storage.is_some()),
         ("emailAndPassword.password", settings.email_and_password.password.is_some()),
         (
             "additionalFields.*.transform, validator, onUpdate",
@@ -1060,16 +1105,12 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
             .into_iter()
             .any(fields),
         ),
-        ("session.storeSessionInDatabase", settings.session.store_session_in_database.is_some()),
-        ("session.preserveSessionInDatabase", settings.session.preserve_session_in_database.is_some()),
         ("account.updateAccountOnSignIn", account.update_account_on_sign_in.is_some()),
         ("account.encryptOAuthTokens", account.encrypt_oauth_tokens.is_some()),
         ("account.storeStateStrategy", account.store_state_strategy.is_some()),
         ("account.skipStateCookieCheck", account.skip_state_cookie_check.is_some()),
         ("account.storeAccountCookie", account.store_account_cookie.is_some()),
         ("account.accountLinking (other than allowUnlinkingAll)", linking),
-        ("verification.storeIdentifier", verification.store_identifier.is_some()),
-        ("verification.storeInDatabase", verification.store_in_database.is_some()),
     ];
     for (key, present) in candidates {
         if !present {
@@ -1080,6 +1121,65 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
             return Err(ConfigError::new(*key, problem));
         }
         warnings.push(format!("{key}: {problem}"));
+    }
+    Ok(())
+}
+
+/// What goes with a secondary storage, and what cannot be without one.
+fn secondary_storage(
+    settings: &Settings,
+    in_memory: bool,
+    test: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let limits = &settings.rate_limit;
+    let Some(storage) = &settings.secondary_storage else {
+        for (key, present) in [
+            ("session.storeSessionInDatabase", settings.session.store_session_in_database),
+            ("session.preserveSessionInDatabase", settings.session.preserve_session_in_database),
+            ("verification.storeInDatabase", settings.verification.store_in_database),
+        ] {
+            if present.is_some() {
+                warnings.push(format!("{key}: says nothing without secondaryStorage"));
+            }
+        }
+        if limits.storage.as_deref() == Some("secondary-storage")
+            && limits.custom_storage.is_none()
+            && limits.enabled != Some(false)
+        {
+            return Err(ConfigError::new(
+                "rateLimit.storage",
+                "is `secondary-storage`, but there is no secondaryStorage; add it, or use `memory` or `database`",
+            ));
+        }
+        return Ok(());
+    };
+    if in_memory {
+        warnings.push(
+            "database: is missing, so users are in the memory of this process and gone with it; \
+             secondaryStorage has only sessions, verifications and rate limits"
+                .into(),
+        );
+    }
+    if let SecondaryStorageSettings::Functions(functions) = storage {
+        let counts = limits.custom_storage.is_none()
+            && matches!(limits.storage.as_deref(), None | Some("secondary-storage"));
+        if functions.increment.is_none() && counts && limits.enabled != Some(false) {
+            let problem = "is missing, and rate limits cannot be counted without it; add it, or set \
+                           rateLimit.storage to `memory` or `database`";
+            // Upstream's test files have storages without it, and limits that are off.
+            if !test {
+                return Err(ConfigError::new("secondaryStorage.increment", problem));
+            }
+            warnings.push(format!("secondaryStorage.increment: {problem}"));
+        }
+        if functions.get_and_delete.is_none() && settings.verification.store_in_database != Some(true) {
+            warnings.push(
+                "secondaryStorage.getAndDelete: is missing, so single-use values are single-use only \
+                 within one process; add it, or set verification.storeInDatabase, before you run several"
+                    .into(),
+            );
+        }
     }
     Ok(())
 }
@@ -1363,11 +1463,6 @@ mod tests {
         let config = check_as(Environment::Test, google).unwrap();
         assert_eq!(config.warnings.len(), 1);
         assert!(check(json!({"rateLimit": {"enabled": true, "storage": "database"}})).is_ok());
-        for (key, value) in [("storage", json!("secondary-storage")), ("customStorage", json!({}))] {
-            let text = problem(json!({"rateLimit": {key: value}}));
-            assert!(text.starts_with(&format!("rateLimit.{key}")), "{text}");
-            assert!(text.contains("does not have yet"), "{text}");
-        }
         assert!(problem(json!({"rateLimit": {"maximum": 3}})).starts_with("rateLimit.maximum: unknown"));
     }
 

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod outbound;
 pub mod purge;
 pub mod seams;
+pub mod secondary;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::expect_used, reason = "a test may fail loudly")]

@@ -1,4 +1,5 @@
-//! `/health`: the process is up. `/ready`: it can also serve, that is, the database answers.
+//! `/health`: the process is up. `/ready`: it can also serve, that is, the database and the
+//! secondary storage answer.
 
 use std::time::Duration;
 
@@ -26,14 +27,22 @@ async fn health() -> Response {
 
 async fn ready(State(auth): State<Auth>) -> Response {
     match tokio::time::timeout(PING, auth.store().ping()).await {
-        Ok(Ok(())) => ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ready" }))).into_response(),
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::error!(%error, "the database does not answer");
-            unavailable("The database does not answer.")
+            return unavailable("The database does not answer.");
         }
         Err(_) => {
             tracing::error!("the database took more than 2 s for a ping");
-            unavailable("The database does not answer.")
+            return unavailable("The database does not answer.");
         }
     }
+    // The storage has said in the log why.
+    if let Some(storage) = auth.secondary()
+        && !matches!(tokio::time::timeout(PING, storage.ping()).await, Ok(Ok(())))
+    {
+        tracing::error!("the secondary storage does not answer");
+        return unavailable("The secondary storage does not answer.");
+    }
+    ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ready" }))).into_response()
 }

@@ -11,6 +11,9 @@ mod embed_tower;
 mod own_room;
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
+mod advanced;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 #[cfg(feature = "testing")]
@@ -21,6 +24,12 @@ mod holes;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod password_policy;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod rotation;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod secondary;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod told;

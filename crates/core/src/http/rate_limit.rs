@@ -20,9 +20,12 @@ use serde_json::{Value as Json, json};
 use super::answer::{Answer, Content};
 use crate::auth::Auth;
 use crate::clock::Timestamp;
-use crate::config::{Config, ConfigError, CustomRule, CustomRules, Environment, Settings, read};
+use crate::config::{
+    Config, ConfigError, CustomRule, CustomRules, Environment, RateLimitFunctions, Settings, read,
+};
 use crate::crypto::{hex_encode, sha256};
 use crate::error::Error;
+use crate::hooks::Callback;
 use crate::store::{Column, Filter, Row, Table};
 
 /// The key of the table that `storage: "database"` needs.
@@ -100,6 +103,18 @@ impl RateRule {
     }
 }
 
+/// Who counts.
+enum Counters {
+    /// This process.
+    Memory,
+    /// A table.
+    Database,
+    /// Secondary storage: so many in a window that begins with the first, whatever comes after it.
+    Secondary,
+    /// Functions of the operator's.
+    Custom(RateLimitFunctions),
+}
+
 /// All rules and, unless the database has them, the counters.
 pub(crate) struct RateLimits {
     enabled: bool,
@@ -107,8 +122,10 @@ pub(crate) struct RateLimits {
     special: Vec<RateRule>,
     rooms: Vec<RateRule>,
     custom: Vec<(String, CustomRule)>,
-    database: bool,
+    counters: Counters,
     memory: Mutex<Memory>,
+    /// For functions that cannot count and decide in one step: one request at a time.
+    turns: tokio::sync::Mutex<()>,
     /// The longest window so far, in milliseconds: a row older than it counts nowhere.
     longest: AtomicI64,
     warned: AtomicBool,
@@ -152,13 +169,27 @@ impl RateLimits {
     /// Checks `rateLimit` and takes in what rooms say.
     pub(crate) fn new(config: &Config, rooms: Vec<RateRule>) -> Result<Self, ConfigError> {
         let settings = &config.settings.rate_limit;
-        match settings.storage.as_deref() {
-            // Refused before this, except under the test contract, where memory takes its place.
-            None | Some("memory" | "database" | "secondary-storage") => {}
-            Some(_) => {
-                return Err(ConfigError::new("rateLimit.storage", "must be `memory` or `database`"));
+        let secondary = config.settings.secondary_storage.is_some();
+        let counters = match (&settings.custom_storage, settings.storage.as_deref()) {
+            (Some(custom), _) => {
+                if custom.consume.is_none() && (custom.get.is_none() || custom.set.is_none()) {
+                    let problem = "needs `consume`, or `get` and `set`";
+                    return Err(ConfigError::new("rateLimit.customStorage", problem));
+                }
+                Counters::Custom(custom.clone())
             }
-        }
+            (None, Some("memory")) => Counters::Memory,
+            (None, Some("database")) => Counters::Database,
+            (None, None | Some("secondary-storage")) if secondary => Counters::Secondary,
+            // Without a secondary storage they are off, or the settings were refused.
+            (None, None | Some("secondary-storage")) => Counters::Memory,
+            (None, Some(_)) => {
+                return Err(ConfigError::new(
+                    "rateLimit.storage",
+                    "must be `memory`, `database` or `secondary-storage`",
+                ));
+            }
+        };
         let default = RateLimit { window: settings.window.unwrap_or(10), max: settings.max.unwrap_or(100) }
             .checked("rateLimit")?;
         let CustomRules(custom) = settings.custom_rules.clone();
@@ -180,7 +211,8 @@ impl RateLimits {
             special,
             rooms,
             custom,
-            database: in_database(&config.settings),
+            counters,
+            turns: tokio::sync::Mutex::new(()),
             memory: Mutex::default(),
             longest: AtomicI64::new(longest),
             warned: AtomicBool::new(false),
@@ -212,12 +244,71 @@ impl RateLimits {
         }
         let key = stored_key(found.as_deref().unwrap_or(NOBODY), path);
         let now = auth.clock().now().millis();
-        let allowed = if self.database {
-            self.count_in_database(auth, &key, limit).await?
-        } else {
-            self.memory.lock().unwrap_or_else(PoisonError::into_inner).count(key, limit, now)
+        let in_memory =
+            |key| self.memory.lock().unwrap_or_else(PoisonError::into_inner).count(key, limit, now);
+        let counted = match &self.counters {
+            Counters::Memory => Ok(in_memory(key.clone())),
+            Counters::Database => Ok(self.count_in_database(auth, &key, limit).await?),
+            Counters::Secondary => count_in_secondary(auth, &key, limit).await,
+            Counters::Custom(functions) => self.count_by_functions(auth, functions, &key, limit).await,
         };
+        // A counter that is away opens no path: this process counts by itself until it is back. So a
+        // guesser has as many tries as there are processes times the limit, and nobody is locked out.
+        let allowed = counted.unwrap_or_else(|error| {
+            tracing::warn!(%error, "rate limit: the storage does not count; this process does meanwhile");
+            in_memory(key)
+        });
         Ok(allowed.err().map(too_many))
+    }
+
+    /// better-auth 1.7.6: `consume` counts and decides. Older storages only get and set; then requests
+    /// take turns, within this process.
+    async fn count_by_functions(
+        &self,
+        auth: &Auth,
+        functions: &RateLimitFunctions,
+        key: &str,
+        limit: RateLimit,
+    ) -> Result<Result<(), i64>, Error> {
+        let call = |name: &'static str, callback: &Callback, args: Vec<Json>| {
+            let callback = callback.clone();
+            async move {
+                let name = format!("rateLimit.customStorage.{name}");
+                callback.call(auth.outbound(), &name, args).await
+            }
+        };
+        if let Some(consume) = &functions.consume {
+            let rule = json!({ "window": limit.window, "max": limit.max });
+            let answer = call("consume", consume, vec![json!(key), rule]).await?;
+            return match answer.get("allowed").and_then(Json::as_bool) {
+                Some(true) => Ok(Ok(())),
+                Some(false) => {
+                    let wait = answer.get("retryAfter").and_then(Json::as_i64);
+                    Ok(Err(wait.unwrap_or(i64::from(limit.window))))
+                }
+                None => Err(Error::broken("rateLimit.customStorage.consume did not answer `allowed`")),
+            };
+        }
+        let (Some(get), Some(set)) = (&functions.get, &functions.set) else {
+            return Err(Error::broken("rateLimit.customStorage can neither consume nor get and set"));
+        };
+        let _turn = self.turns.lock().await;
+        let kept = call("get", get, vec![json!(key)]).await?;
+        let now = auth.clock().now().millis();
+        let of_kept = |name: &str| kept.get(name).and_then(Json::as_i64);
+        let (count, update) = match (of_kept(COUNT), of_kept(LAST)) {
+            (Some(count), Some(last)) if now.saturating_sub(last) < limit.millis() => {
+                if count >= i64::from(limit.max) {
+                    return Ok(Err(limit.retry_after(last, now)));
+                }
+                (count.saturating_add(1), true)
+            }
+            (Some(_), Some(_)) => (1, true),
+            _ => (1, false),
+        };
+        let row = json!({ KEY: key, COUNT: count, LAST: now });
+        call("set", set, vec![json!(key), row, json!(update)]).await?;
+        Ok(Ok(()))
     }
 
     async fn limit(&self, auth: &Auth, method: &Method, path: &str) -> Result<Option<RateLimit>, Error> {
@@ -299,7 +390,8 @@ impl RateLimits {
 
     /// Rows of the database that are older count nowhere; `None` when the counts are elsewhere.
     pub(crate) fn nobody_looks_before(&self, now: Timestamp) -> Option<i64> {
-        self.database.then(|| now.millis().saturating_sub(self.longest.load(Ordering::Relaxed)))
+        matches!(self.counters, Counters::Database)
+            .then(|| now.millis().saturating_sub(self.longest.load(Ordering::Relaxed)))
     }
 
     /// What no rule looks at any more goes. The request that happens to do it is not failed for it.
@@ -309,6 +401,13 @@ impl RateLimits {
             tracing::warn!(%error, "rate limit: old rows were not removed");
         }
     }
+}
+
+async fn count_in_secondary(auth: &Auth, key: &str, limit: RateLimit) -> Result<Result<(), i64>, Error> {
+    let Some(storage) = auth.secondary() else { return Err(Error::broken("there is no secondary storage")) };
+    let count = storage.increment(key, u64::from(limit.window)).await?;
+    // better-auth 1.7.6: nobody knows when the window began, so the wait is a whole one.
+    Ok(if count <= u64::from(limit.max) { Ok(()) } else { Err(i64::from(limit.window)) })
 }
 
 fn number(row: &Row, column: &str) -> Result<i64, Error> {

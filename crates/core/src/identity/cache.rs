@@ -179,7 +179,7 @@ fn read_compact(auth: &Auth, text: &str) -> Option<(Map<String, Json>, Timestamp
 }
 
 /// A row from the JSON that an answer shows: hidden columns are null or their kind's nothing.
-fn row_of(table: &Table, map: &Map<String, Json>) -> Option<Row> {
+pub(super) fn row_of(table: &Table, map: &Map<String, Json>) -> Option<Row> {
     let mut row = Row::new();
     for column in &table.columns {
         let value = match map.get(&*column.key) {

@@ -3,6 +3,7 @@
 
 mod account;
 mod cache;
+mod elsewhere;
 mod fields;
 pub mod password;
 mod policy;
@@ -25,4 +26,4 @@ pub use session::{Handed, Session, SessionUser, clear_session_cookies, hand_over
 pub use sign_in::{Challenge, SignIn, SignedIn};
 pub use user::User;
 pub use user_info::check_new_user;
-pub use verification::Verification;
+pub use verification::{Ticket, Verification};

@@ -40,3 +40,50 @@ pub(crate) async fn consume(
 ) -> Result<Option<Row>, Error> {
     Ok(db.consume(table, filter).await?)
 }
+
+/// As [`create`], for a row that secondary storage has and the database has not: `store` puts it there.
+/// What goes with the creation of a row goes here with these too.
+pub(crate) async fn create_elsewhere<F, Fut>(
+    auth: &Auth,
+    _table: &str,
+    row: Row,
+    store: F,
+) -> Result<Row, Error>
+where
+    F: FnOnce(Row) -> Fut + Send,
+    Fut: Future<Output = Result<Row, Error>> + Send,
+{
+    let mut row = auth.with_new_id(row);
+    if !row.contains("id") {
+        // No database counts here (better-auth 1.7.6 createSession).
+        row.set("id", auth.random().id());
+    }
+    store(row).await
+}
+
+/// As [`update`], for a row that secondary storage has and the database has not: `change` changes it
+/// there. What goes with the change of a row goes here with these too.
+pub(crate) async fn update_elsewhere<F, Fut>(
+    _auth: &Auth,
+    _table: &str,
+    changes: Row,
+    change: F,
+) -> Result<Option<Row>, Error>
+where
+    F: FnOnce(Row) -> Fut + Send,
+    Fut: Future<Output = Result<Option<Row>, Error>> + Send,
+{
+    change(changes).await
+}
+
+/// Ends rows without deleting them (`session.preserveSessionInDatabase`): to whoever watches deletions
+/// they are deleted.
+pub(crate) async fn end(
+    _auth: &Auth,
+    db: &mut Db<'_>,
+    table: &str,
+    filter: &Filter,
+    ended: Row,
+) -> Result<u64, Error> {
+    Ok(db.update(table, filter, ended).await?)
+}

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::cache;
+use super::elsewhere::{Elsewhere, map_of, map_of_stored};
 use super::fields::to_json;
 use super::rows;
 use super::user::User;
@@ -10,7 +11,7 @@ use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::{Cookies, Request};
-use crate::store::{Db, DefaultValue, Query, Row};
+use crate::store::{Db, DefaultValue, Filter, Query, Row};
 use crate::table;
 
 table! {
@@ -77,26 +78,65 @@ impl Session {
         let auth = &request.auth;
         let now = request.now;
         let lifetime = if remember { auth.config().session.expires_in } else { 86_400 };
-        let mut row = Row::new();
+        let expires_at = now.plus_seconds(lifetime);
+        let token = auth.random().id();
+        // The order in which Better Auth writes them into secondary storage.
+        let mut row = Row::new()
+            .with(Self::IP_ADDRESS.key, request.ip.as_deref().unwrap_or_default())
+            .with(Self::USER_AGENT.key, request.header("user-agent").unwrap_or_default());
+        row.extend(fields);
+        let mut row = row
+            .with(Self::EXPIRES_AT.key, expires_at)
+            .with(Self::USER_ID.key, user.id.as_str())
+            .with(Self::TOKEN.key, token.as_str())
+            .with(Self::CREATED_AT.key, now)
+            .with(Self::UPDATED_AT.key, now);
         for column in &auth.table(Self::KEY).columns {
-            if let DefaultValue::Value(value) = &column.default {
+            if let DefaultValue::Value(value) = &column.default
+                && !row.contains(&column.key)
+            {
                 row.set(column.key.clone(), value.clone());
             }
         }
-        row.extend(fields);
-        let row = row
-            .with(Self::EXPIRES_AT.key, now.plus_seconds(lifetime))
-            .with(Self::TOKEN.key, auth.random().id())
-            .with(Self::CREATED_AT.key, now)
-            .with(Self::UPDATED_AT.key, now)
-            .with(Self::IP_ADDRESS.key, request.ip.as_deref().unwrap_or_default())
-            .with(Self::USER_AGENT.key, request.header("user-agent").unwrap_or_default())
-            .with(Self::USER_ID.key, user.id.as_str());
-        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
+        let Some(elsewhere) = Elsewhere::of(auth) else {
+            return Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?);
+        };
+        let user = map_of_stored(auth, User::KEY, User::OWN, user.clone().into_row());
+        let in_database = auth.config().sessions.in_database();
+        let store = async move |db: &mut Db<'_>, row: Row| {
+            let session = if in_database {
+                map_of_stored(auth, Self::KEY, Self::OWN, row.clone())
+            } else {
+                map_of(row.clone())
+            };
+            db.after_commit(async move { elsewhere.store(session, user, token, expires_at).await }).await?;
+            Ok::<_, Error>(row)
+        };
+        let row = if in_database {
+            let row = rows::create(auth, db, Self::KEY, row).await?;
+            store(db, row).await?
+        } else {
+            rows::create_elsewhere(auth, Self::KEY, row, |row| {
+                let mut whole = Row::new().with(Self::ID.key, row.text(Self::ID.key).unwrap_or_default());
+                whole.extend(row);
+                store(db, whole)
+            })
+            .await?
+        };
+        Ok(Self::from_row(row)?)
     }
 
     /// The session of a token with its user, in one query; expired ones too.
-    pub async fn find(_auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
+    pub async fn find(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
+        if let Some(elsewhere) = Elsewhere::of(auth) {
+            let found = elsewhere.find(token).await?;
+            // A session that only the database has may have been there before secondary storage was;
+            // one that is preserved there has ended.
+            let config = auth.config();
+            if found.is_some() || !config.sessions.in_database() || config.preserve_sessions {
+                return Ok(found);
+            }
+        }
         let on = (Self::USER_ID.key, User::ID.key);
         let Some((session, user)) = db.find_with(Self::KEY, &Self::TOKEN.is(token), User::KEY, on).await?
         else {
@@ -113,6 +153,11 @@ impl Session {
     ) -> Result<Vec<SessionUser>, Error> {
         if tokens.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(elsewhere) = Elsewhere::of(auth) {
+            let mut found = elsewhere.find_all(tokens).await?;
+            found.sort_by_key(|found| found.session.created_at);
+            return Ok(found);
         }
         let good = Self::TOKEN.one_of(tokens).and(Self::EXPIRES_AT.gt(auth.clock().now()));
         let rows = db.list(Self::KEY, &Query::from(good).oldest_first(Self::CREATED_AT.key)).await?;
@@ -135,6 +180,9 @@ impl Session {
 
     /// A user's sessions that are still good.
     pub async fn list_active(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<Vec<Self>, Error> {
+        if let Some(elsewhere) = Elsewhere::of(auth) {
+            return Ok(elsewhere.of_user(user).await?.into_iter().map(|found| found.session).collect());
+        }
         let active = Self::USER_ID.is(user).and(Self::EXPIRES_AT.gt(auth.clock().now()));
         let rows = db.list(Self::KEY, &active.into()).await?;
         rows.into_iter().map(|row| Ok(Self::from_row(row)?)).collect()
@@ -147,40 +195,122 @@ impl Session {
         token: &str,
         changes: Row,
     ) -> Result<Option<Self>, Error> {
-        let row = rows::update(auth, db, Self::KEY, &Self::TOKEN.is(token), changes).await?;
+        let Some(elsewhere) = Elsewhere::of(auth) else {
+            let row = rows::update(auth, db, Self::KEY, &Self::TOKEN.is(token), changes).await?;
+            return Ok(row.map(Self::from_row).transpose()?);
+        };
+        let row = if auth.config().sessions.in_database() {
+            let row = rows::update(auth, db, Self::KEY, &Self::TOKEN.is(token), changes.clone()).await?;
+            if row.is_some() {
+                let token = token.to_owned();
+                db.after_commit(async move { elsewhere.change(&token, changes).await.map(|_| ()) }).await?;
+            }
+            row
+        } else {
+            rows::update_elsewhere(auth, Self::KEY, changes, |changes| async move {
+                Ok(elsewhere.change(token, changes).await?.map(Self::into_row))
+            })
+            .await?
+        };
         Ok(row.map(Self::from_row).transpose()?)
     }
 
     /// Ends a session.
     pub async fn delete(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<(), Error> {
-        rows::delete(auth, db, Self::KEY, &Self::TOKEN.is(token)).await?;
-        Ok(())
+        Self::delete_each(auth, db, &[token.to_owned()]).await
     }
 
     /// Ends a session if it is this user's; whether it was.
     pub async fn delete_own(auth: &Auth, db: &mut Db<'_>, user: &str, token: &str) -> Result<bool, Error> {
         let own = Self::TOKEN.is(token).and(Self::USER_ID.is(user));
-        Ok(rows::delete(auth, db, Self::KEY, &own).await? > 0)
+        let Some(elsewhere) = Elsewhere::of(auth) else {
+            return Ok(rows::delete(auth, db, Self::KEY, &own).await? > 0);
+        };
+        let cached = elsewhere.owner(token).await?.as_deref() == Some(user);
+        if cached {
+            let token = token.to_owned();
+            db.after_commit(async move { elsewhere.end(&[token]).await }).await?;
+        }
+        Ok(Self::end_rows(auth, db, own).await? > 0 || cached)
     }
 
     /// Ends the sessions of these tokens.
     pub async fn delete_each(auth: &Auth, db: &mut Db<'_>, tokens: &[String]) -> Result<(), Error> {
-        if !tokens.is_empty() {
-            rows::delete(auth, db, Self::KEY, &Self::TOKEN.one_of(tokens)).await?;
+        if tokens.is_empty() {
+            return Ok(());
         }
+        if let Some(elsewhere) = Elsewhere::of(auth) {
+            let tokens = tokens.to_vec();
+            db.after_commit(async move { elsewhere.end(&tokens).await }).await?;
+        }
+        Self::end_rows(auth, db, Self::TOKEN.one_of(tokens)).await?;
         Ok(())
     }
 
     /// Ends all sessions of a user.
     pub async fn delete_all(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
-        rows::delete(auth, db, Self::KEY, &Self::USER_ID.is(user)).await?;
+        Self::end_elsewhere(auth, db, user, None).await?;
+        Self::end_rows(auth, db, Self::USER_ID.is(user)).await?;
         Ok(())
     }
 
     /// Ends all sessions of a user but one.
     pub async fn delete_others(auth: &Auth, db: &mut Db<'_>, user: &str, keep: &str) -> Result<(), Error> {
-        rows::delete(auth, db, Self::KEY, &Self::USER_ID.is(user).and(Self::TOKEN.not(keep))).await?;
+        Self::end_elsewhere(auth, db, user, Some(keep.to_owned())).await?;
+        Self::end_rows(auth, db, Self::USER_ID.is(user).and(Self::TOKEN.not(keep))).await?;
         Ok(())
+    }
+
+    /// Ends all sessions of a user who goes too: not even `preserveSessionInDatabase` keeps them.
+    pub async fn delete_with_user(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+        Self::end_elsewhere(auth, db, user, None).await?;
+        if auth.config().sessions.in_database() {
+            rows::delete(auth, db, Self::KEY, &Self::USER_ID.is(user)).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a user's sessions in secondary storage now, ahead of a transaction in which they end
+    /// anyway: what would be left, should this process die right after the commit, is then already gone.
+    /// Nothing where sessions live in the database alone.
+    pub async fn end_ahead(auth: &Auth, user: &str) -> Result<(), Error> {
+        match Elsewhere::of(auth) {
+            Some(elsewhere) => elsewhere.end_all(user, None).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn end_elsewhere(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        user: &str,
+        keep: Option<String>,
+    ) -> Result<(), Error> {
+        let Some(elsewhere) = Elsewhere::of(auth) else { return Ok(()) };
+        let user = user.to_owned();
+        db.after_commit(async move { elsewhere.end_all(&user, keep.as_deref()).await }).await
+    }
+
+    /// Ends rows of the database, if it has any; how many there were.
+    async fn end_rows(auth: &Auth, db: &mut Db<'_>, filter: Filter) -> Result<u64, Error> {
+        let config = auth.config();
+        if !config.sessions.in_database() {
+            return Ok(0);
+        }
+        if !config.preserve_sessions {
+            return rows::delete(auth, db, Self::KEY, &filter).await;
+        }
+        // Rows that ended before are not ended again.
+        let now = auth.clock().now();
+        let alive = filter.and(Self::EXPIRES_AT.gt(now));
+        rows::end(auth, db, Self::KEY, &alive, Row::new().with(Self::EXPIRES_AT.key, now)).await
+    }
+
+    /// The user has changed: so does the copy that secondary storage has with each of their sessions.
+    pub(super) async fn refresh_user(auth: &Auth, db: &mut Db<'_>, user: &User) -> Result<(), Error> {
+        let Some(elsewhere) = Elsewhere::of(auth) else { return Ok(()) };
+        let user = user.clone();
+        db.after_commit(async move { elsewhere.refresh(user).await }).await
     }
 
     /// Columns that the operator or rooms added, to carry over when a session is replaced.

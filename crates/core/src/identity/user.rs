@@ -82,14 +82,18 @@ impl User {
     ) -> Result<Option<Self>, Error> {
         changes.set(Self::UPDATED_AT.key, auth.clock().now());
         let row = rows::update(auth, db, Self::KEY, filter, changes).await?;
-        Ok(row.map(Self::from_row).transpose()?)
+        let user = row.map(Self::from_row).transpose()?;
+        if let Some(user) = &user {
+            Session::refresh_user(auth, db, user).await?;
+        }
+        Ok(user)
     }
 
     /// Deletes a user and what is theirs; `false` when somebody else has.
     pub async fn delete(auth: &Auth, db: &mut Db<'_>, id: &str) -> Result<bool, Error> {
         // Tables that were made elsewhere may not do this by themselves; what rooms keep goes with the
         // user.
-        Session::delete_all(auth, db, id).await?;
+        Session::delete_with_user(auth, db, id).await?;
         Account::delete(auth, db, &Account::USER_ID.is(id)).await?;
         Self::delete_if(auth, db, &Self::ID.is(id)).await
     }

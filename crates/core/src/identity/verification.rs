@@ -1,9 +1,18 @@
 //! The `verification` table: things that are said once and must come back once.
 
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::cache::row_of;
+use super::elsewhere::{map_of, map_of_stored, seconds_left};
 use super::rows;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
+use crate::config::StoreIdentifier;
+use crate::crypto::{base64url, sha256};
 use crate::error::Error;
+use crate::secondary::SecondaryStorage;
 use crate::store::{Db, Query, Row};
 use crate::table;
 
@@ -26,17 +35,95 @@ table! {
     }
 }
 
+/// Names of an identifier: the one under which it is stored now, and the plain one under which it was
+/// before `verification.storeIdentifier` was set.
+async fn stored_names(auth: &Auth, identifier: &str) -> Result<(String, Option<String>), Error> {
+    let Some(options) = &auth.config().settings.verification.store_identifier else {
+        return Ok((identifier.to_owned(), None));
+    };
+    let fits = options.overrides.iter().find(|(prefix, _)| identifier.starts_with(prefix.as_str()));
+    let (place, option) = match fits {
+        Some((prefix, option)) => (format!(".overrides.{prefix}"), option),
+        None => (String::new(), &options.default),
+    };
+    let stored = match option {
+        StoreIdentifier::Plain => return Ok((identifier.to_owned(), None)),
+        StoreIdentifier::Hashed => base64url(&sha256(identifier.as_bytes())),
+        StoreIdentifier::Asked(callback) => {
+            let name = format!("verification.storeIdentifier{place}.hash");
+            match callback.call(auth.outbound(), &name, vec![identifier.into()]).await? {
+                Json::String(text) if !text.is_empty() => text,
+                _ => return Err(Error::broken(format!("{name} answered no text"))),
+            }
+        }
+    };
+    Ok((stored, Some(identifier.to_owned())))
+}
+
+fn key_of(stored: &str) -> String {
+    format!("verification:{stored}")
+}
+
+/// A verification that is to be taken once, with the writes of a transaction that it allows.
+///
+/// In the database it is taken with them, so that what fails does not cost it. In secondary storage it
+/// is taken before: no other server is waited for within a transaction.
+#[derive(Debug)]
+#[must_use = "a ticket that is not taken proves nothing"]
+pub struct Ticket {
+    identifier: String,
+    taken: Option<Option<Verification>>,
+}
+
+impl Ticket {
+    /// Takes it; of any number of callers one gets it.
+    pub async fn take(self, auth: &Auth, db: &mut Db<'_>) -> Result<Option<Verification>, Error> {
+        match self.taken {
+            Some(taken) => Ok(taken),
+            None => Verification::consume(auth, db, &self.identifier).await,
+        }
+    }
+}
+
 impl Verification {
     /// Throws away what nobody can use any more, now and then: most are never asked for again.
     async fn sweep(auth: &Auth, db: &mut Db<'_>) -> Result<(), Error> {
         // Not in a transaction, where the rows would stay locked for as long as that takes.
-        if !db.in_transaction() && auth.is_sweep_due() {
+        if auth.config().verifications.in_database() && !db.in_transaction() && auth.is_sweep_due() {
             let swept = crate::purge::verifications(auth, db, crate::purge::BATCH).await?;
             if swept == crate::purge::BATCH {
                 auth.sweep_again();
             }
         }
         Ok(())
+    }
+
+    fn secondary(auth: &Auth) -> Option<Arc<dyn SecondaryStorage>> {
+        if auth.config().verifications.in_secondary() { auth.secondary().cloned() } else { None }
+    }
+
+    /// From what secondary storage has; `None` when it is none.
+    fn parse(auth: &Auth, raw: &str) -> Option<Self> {
+        let Ok(Json::Object(mut map)) = serde_json::from_str(raw) else {
+            tracing::warn!("a verification in secondary storage cannot be read");
+            return None;
+        };
+        // Better Auth gives them none there, and those that were reserved no dates.
+        map.entry("id").or_insert_with(|| "".into());
+        for date in [Self::CREATED_AT.key, Self::UPDATED_AT.key] {
+            if !map.contains_key(date) {
+                let until = map.get(Self::EXPIRES_AT.key).cloned().unwrap_or_default();
+                map.insert(date.to_owned(), until);
+            }
+        }
+        let row = row_of(auth.table(Self::KEY), &map)?;
+        match Self::from_row(row) {
+            Ok(verification) => Some(verification),
+            Err(error) => {
+                tracing::warn!(%error, "a verification in secondary storage cannot be read");
+                None
+            }
+        }
     }
 
     /// Stores a value under an identifier.
@@ -49,13 +136,45 @@ impl Verification {
     ) -> Result<Self, Error> {
         Self::sweep(auth, db).await?;
         let now = auth.clock().now();
+        let (stored, _) = stored_names(auth, identifier).await?;
+        // The order in which Better Auth writes them into secondary storage.
         let row = Row::new()
-            .with(Self::IDENTIFIER.key, identifier)
-            .with(Self::VALUE.key, value)
-            .with(Self::EXPIRES_AT.key, expires_at)
             .with(Self::CREATED_AT.key, now)
-            .with(Self::UPDATED_AT.key, now);
-        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
+            .with(Self::UPDATED_AT.key, now)
+            .with(Self::VALUE.key, value)
+            .with(Self::IDENTIFIER.key, stored.as_str())
+            .with(Self::EXPIRES_AT.key, expires_at);
+        let Some(storage) = Self::secondary(auth) else {
+            return Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?);
+        };
+        let in_database = auth.config().verifications.in_database();
+        let store = async move |db: &mut Db<'_>, row: Row| {
+            let map = if in_database {
+                let own = [Self::IDENTIFIER.key, Self::VALUE.key, Self::EXPIRES_AT.key];
+                let own: Vec<&str> =
+                    own.into_iter().chain([Self::CREATED_AT.key, Self::UPDATED_AT.key]).collect();
+                map_of_stored(auth, Self::KEY, &own, row.clone())
+            } else {
+                // Better Auth's have no id there.
+                map_of(row.clone().into_iter().filter(|(key, _)| key != Self::ID.key).collect())
+            };
+            let text = Json::Object(map).to_string();
+            db.after_commit(async move {
+                match seconds_left(expires_at, now) {
+                    0 => Ok(()),
+                    left => storage.set(&key_of(&stored), &text, left).await,
+                }
+            })
+            .await?;
+            Ok::<_, Error>(row)
+        };
+        let row = if in_database {
+            let row = rows::create(auth, db, Self::KEY, row).await?;
+            store(db, row).await?
+        } else {
+            rows::create_elsewhere(auth, Self::KEY, row, |row| store(db, row)).await?
+        };
+        Ok(Self::from_row(row)?)
     }
 
     /// Takes a place that one row can have; of any number of callers one gets it (`true`), the others
@@ -67,13 +186,22 @@ impl Verification {
         expires_at: Timestamp,
     ) -> Result<bool, Error> {
         let now = auth.clock().now();
+        let (stored, _) = stored_names(auth, identifier).await?;
         let row = Row::new()
             .with(Self::ID.key, auth.id_drawn_by(identifier))
-            .with(Self::IDENTIFIER.key, identifier)
+            .with(Self::IDENTIFIER.key, stored.as_str())
             .with(Self::VALUE.key, "taken")
             .with(Self::EXPIRES_AT.key, expires_at)
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
+        if !auth.config().verifications.in_database()
+            && let Some(storage) = Self::secondary(auth)
+        {
+            // Better Auth refuses to reserve here, as its storages cannot set what is absent.
+            let text = Json::Object(map_of(row)).to_string();
+            let left = seconds_left(expires_at, now).max(1);
+            return storage.swap(&key_of(&stored), None, Some((&text, left))).await;
+        }
         match rows::create(auth, db, Self::KEY, row).await {
             Ok(_) => Ok(true),
             // The primary key decides, not a look beforehand.
@@ -82,11 +210,33 @@ impl Verification {
         }
     }
 
-    /// The newest value under an identifier, expired or not.
-    pub async fn latest(_auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
-        let newest = Query::from(Self::IDENTIFIER.is(identifier)).newest_first(Self::CREATED_AT.key).limit(1);
+    async fn latest_row(db: &mut Db<'_>, stored: &str) -> Result<Option<Self>, Error> {
+        let newest = Query::from(Self::IDENTIFIER.is(stored)).newest_first(Self::CREATED_AT.key).limit(1);
         let row = db.list(Self::KEY, &newest).await?.into_iter().next();
         Ok(row.map(Self::from_row).transpose()?)
+    }
+
+    /// The newest value under an identifier, expired or not.
+    pub async fn latest(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
+        let (stored, plain) = stored_names(auth, identifier).await?;
+        let names = || [Some(&stored), plain.as_ref()].into_iter().flatten();
+        if let Some(storage) = Self::secondary(auth) {
+            for name in names() {
+                if let Some(found) = storage.get(&key_of(name)).await?.and_then(|raw| Self::parse(auth, &raw))
+                {
+                    return Ok(Some(found));
+                }
+            }
+            if !auth.config().verifications.in_database() {
+                return Ok(None);
+            }
+        }
+        for name in names() {
+            if let Some(found) = Self::latest_row(db, name).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The newest value under an identifier, if it has not expired.
@@ -95,31 +245,115 @@ impl Verification {
         Ok(Self::latest(auth, db, identifier).await?.filter(|row| row.expires_at >= now))
     }
 
+    /// A value that is to be taken with the writes of a transaction that is about to begin.
+    pub async fn ticket(auth: &Auth, identifier: &str) -> Result<Ticket, Error> {
+        let taken = if auth.config().verifications.in_database() {
+            None
+        } else {
+            Some(Self::consume(auth, &mut auth.db(), identifier).await?)
+        };
+        Ok(Ticket { identifier: identifier.to_owned(), taken })
+    }
+
     /// Takes the newest value under an identifier away; of any number of callers one gets it.
     ///
     /// Older values under the identifier go with it. An expired one counts as absent.
     pub async fn consume(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
-        let Some(newest) = Self::latest(auth, db, identifier).await? else { return Ok(None) };
+        let (stored, plain) = stored_names(auth, identifier).await?;
+        let names: Vec<String> = std::iter::once(stored).chain(plain).collect();
+        let storage = Self::secondary(auth);
+        let mut taken = None;
+        if auth.config().verifications.in_database() {
+            for name in &names {
+                taken = Self::consume_row(auth, db, name).await?;
+                if taken.is_some() {
+                    break;
+                }
+            }
+            // The copy goes too; the row has decided who was first.
+            if let (true, Some(storage)) = (taken.is_some(), storage) {
+                db.after_commit(async move {
+                    for name in &names {
+                        storage.delete(&key_of(name)).await?;
+                    }
+                    Ok(())
+                })
+                .await?;
+            }
+        } else if let Some(storage) = storage {
+            for name in &names {
+                let raw = storage.get_and_delete(&key_of(name)).await?;
+                taken = raw.and_then(|raw| Self::parse(auth, &raw));
+                if taken.is_some() {
+                    for other in names.iter().filter(|other| *other != name) {
+                        storage.delete(&key_of(other)).await?;
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(taken.filter(|taken| taken.expires_at >= auth.clock().now()))
+    }
+
+    async fn consume_row(auth: &Auth, db: &mut Db<'_>, stored: &str) -> Result<Option<Self>, Error> {
+        let Some(newest) = Self::latest_row(db, stored).await? else { return Ok(None) };
         let Some(row) = rows::consume(auth, db, Self::KEY, &Self::ID.is(newest.id.as_str())).await? else {
             return Ok(None);
         };
         let taken = Self::from_row(row)?;
-        let siblings = Self::IDENTIFIER.is(identifier).and(Self::CREATED_AT.le(taken.created_at));
+        let siblings = Self::IDENTIFIER.is(stored).and(Self::CREATED_AT.le(taken.created_at));
         rows::delete(auth, db, Self::KEY, &siblings).await?;
-        Ok((taken.expires_at >= auth.clock().now()).then_some(taken))
+        Ok(Some(taken))
     }
 
     /// Forgets everything under an identifier.
     pub async fn delete(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<(), Error> {
-        rows::delete(auth, db, Self::KEY, &Self::IDENTIFIER.is(identifier)).await?;
+        let (stored, plain) = stored_names(auth, identifier).await?;
+        let names: Vec<String> = std::iter::once(stored).chain(plain).collect();
+        if let Some(storage) = Self::secondary(auth) {
+            let names = names.clone();
+            db.after_commit(async move {
+                for name in &names {
+                    storage.delete(&key_of(name)).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        if auth.config().verifications.in_database() {
+            rows::delete(auth, db, Self::KEY, &Self::IDENTIFIER.one_of(names)).await?;
+        }
         Ok(())
     }
 
     /// Replaces the value of this very row if it still is what was read; of two writers one wins.
     pub async fn swap_value(&self, auth: &Auth, db: &mut Db<'_>, value: &str) -> Result<bool, Error> {
-        let same = Self::ID.is(self.id.as_str()).and(Self::VALUE.is(self.value.as_str()));
-        let changes = Row::new().with(Self::VALUE.key, value).with(Self::UPDATED_AT.key, auth.clock().now());
-        Ok(rows::update(auth, db, Self::KEY, &same, changes).await?.is_some())
+        let now = auth.clock().now();
+        let storage = Self::secondary(auth);
+        if auth.config().verifications.in_database() {
+            let same = Self::ID.is(self.id.as_str()).and(Self::VALUE.is(self.value.as_str()));
+            let changes = Row::new().with(Self::VALUE.key, value).with(Self::UPDATED_AT.key, now);
+            if rows::update(auth, db, Self::KEY, &same, changes).await?.is_none() {
+                return Ok(false);
+            }
+            // The copy has the old value; without one the row is asked.
+            if let Some(storage) = storage {
+                let key = key_of(&self.identifier);
+                db.after_commit(async move { storage.delete(&key).await }).await?;
+            }
+            return Ok(true);
+        }
+        let Some(storage) = storage else { return Ok(false) };
+        let key = key_of(&self.identifier);
+        let Some(raw) = storage.get(&key).await? else { return Ok(false) };
+        let Ok(Json::Object(mut map)) = serde_json::from_str(&raw) else { return Ok(false) };
+        if map.get(Self::VALUE.key).and_then(Json::as_str) != Some(&self.value) {
+            return Ok(false);
+        }
+        map.insert(Self::VALUE.key.to_owned(), value.into());
+        map.insert(Self::UPDATED_AT.key.to_owned(), now.to_string().into());
+        let text = Json::Object(map).to_string();
+        storage.swap(&key, Some(&raw), Some((&text, seconds_left(self.expires_at, now).max(1)))).await
     }
 }
 

@@ -365,13 +365,19 @@ impl Schema {
         self.tables.iter().find(|table| table.key == key)
     }
 
+    /// Takes a table out.
+    pub fn remove(&mut self, key: &str) -> Option<Table> {
+        let at = self.tables.iter().position(|table| table.key == key)?;
+        Some(self.tables.remove(at))
+    }
+
     /// The tables, in order.
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         self.tables.iter()
     }
 
-    /// Lends a column to a table (replacing one of the same key). A table that this deployment does
-    /// not have takes no loan: sessions kept in secondary storage have no table, for example.
+    /// Lends a column to a table (replacing one of the same key). A table that there
+    /// is not takes no loan.
     pub fn lend(&mut self, table_key: &str, column: Column) {
         if let Some(table) = self.get_mut(table_key) {
             put(table, column);

@@ -121,6 +121,59 @@ pub fn pgbouncer() -> Option<&'static str> {
     server.as_ref().map(|server| server.url.as_str())
 }
 
+/// A Redis server of a test's own, which may end and begin again.
+pub struct Redis(Server);
+
+impl Redis {
+    /// Starts one; `None` where it is not installed.
+    pub fn start() -> Option<Self> {
+        let redis = installed("redis-server")?;
+        start("redis", |dir, port| Self::script(&redis, dir, port)).map(Self)
+    }
+
+    fn script(redis: &Path, dir: &str, port: u16) -> (String, String) {
+        (
+            format!(
+                "$as {} --port {port} --bind 127.0.0.1 --dir {dir} --save '' --appendonly no --daemonize no",
+                redis.display()
+            ),
+            format!("redis://127.0.0.1:{port}"),
+        )
+    }
+
+    /// `redis://127.0.0.1:<port>`.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// Ends it, and comes back when nobody listens there any more.
+    pub fn stop(self) -> Gone {
+        let port = self.0.port;
+        drop(self);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            pause();
+        }
+        Gone(port)
+    }
+}
+
+/// Where a Redis server was.
+pub struct Gone(u16);
+
+impl Gone {
+    /// Starts it again there, empty.
+    pub fn start(self) -> Option<Redis> {
+        let redis = installed("redis-server")?;
+        start_at("redis", Some(self.0), |dir, port| Redis::script(&redis, dir, port)).map(Redis)
+    }
+}
+
+/// A Redis server that all tests of a process share: each takes a key prefix of its own.
+pub fn redis() -> Option<&'static str> {
+    static SERVER: OnceLock<Option<Redis>> = OnceLock::new();
+    SERVER.get_or_init(Redis::start).as_ref().map(Redis::url)
+}
+
 /// The URL of a new empty database; `None` where the server is not installed. SQLite is a file in
 /// the temporary folder, which the caller may delete.
 pub async fn fresh_database(dialect: Dialect) -> Option<String> {
@@ -206,15 +259,19 @@ fn env(name: &str) -> Option<String> {
 }
 
 /// Starts a server that `script` (its commands, the last one being the server itself) describes.
-#[expect(clippy::panic, reason = "a test without its database has failed")]
 fn start(user: &str, script: impl Fn(&str, u16) -> (String, String)) -> Option<Server> {
+    start_at(user, None, script)
+}
+
+#[expect(clippy::panic, reason = "a test without its database has failed")]
+fn start_at(user: &str, port: Option<u16>, script: impl Fn(&str, u16) -> (String, String)) -> Option<Server> {
     let number = DATABASES.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("portcullis-{}-{number}", std::process::id()));
     let failed = |what: &str| -> ! {
         let log = std::fs::read_to_string(dir.join("log")).unwrap_or_else(|error| format!("no log: {error}"));
         panic!("the {user} server for tests {what}: {log}")
     };
-    let (shell, text, port, url) = match prepare(user, &dir, &script) {
+    let (shell, text, port, url) = match prepare(user, &dir, port, &script) {
         Ok(prepared) => prepared,
         Err(error) => failed(&error.to_string()),
     };
@@ -242,10 +299,14 @@ fn start(user: &str, script: impl Fn(&str, u16) -> (String, String)) -> Option<S
 fn prepare(
     user: &str,
     dir: &Path,
+    port: Option<u16>,
     script: &impl Fn(&str, u16) -> (String, String),
 ) -> std::io::Result<(Command, String, u16, String)> {
     std::fs::create_dir_all(dir)?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = match port {
+        Some(port) => port,
+        None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
+    };
     let dir = dir.display().to_string();
     let (commands, url) = script(&dir, port);
     let (prepare, server) = commands.rsplit_once('\n').unwrap_or(("", &commands));

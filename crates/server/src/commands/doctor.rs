@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use portcullis::Auth;
 use portcullis::config::{BaseUrl, Config, Environment};
 use publicsuffix::{List, Psl};
 
@@ -242,6 +243,13 @@ async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
     if config.stateless {
         return report.ok("database", "none: sessions live in cookies, nothing is stored");
     }
+    if config.in_memory {
+        report.warn("database", "none: users are in the memory of the process and gone with it");
+        return match build(loaded, false).await {
+            Ok(auth) => secondary(&auth, report).await,
+            Err(error) => report.fail("secondary storage", error),
+        };
+    }
     if let Some(file) = loaded.sqlite_file() {
         if let Err(error) = writable(&file) {
             return report.fail("data", error);
@@ -279,7 +287,23 @@ async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
         }
         Err(error) => report.fail("tables", error.to_string()),
     }
+    secondary(&auth, report).await;
     auth.store().close().await;
+}
+
+/// Does the secondary storage answer, where there is one?
+async fn secondary(auth: &Auth, report: &mut Report) {
+    let Some(storage) = auth.secondary() else { return };
+    let started = Instant::now();
+    match storage.ping().await {
+        Ok(()) => {
+            report.ok("secondary storage", format!("answers in {} ms", started.elapsed().as_millis()));
+        }
+        Err(_) => report.fail(
+            "secondary storage",
+            "does not answer: check that it runs and that secondaryStorage is right; the log has more",
+        ),
+    }
 }
 
 #[cfg(test)]

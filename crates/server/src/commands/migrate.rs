@@ -10,7 +10,7 @@ pub async fn run(here: &Here<'_>, dry_run: bool) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
     loaded.settings.migrate = Some(false);
     let auth = open_and(&mut loaded, false).await?.auth;
-    if auth.config().stateless {
+    if auth.config().in_memory {
         return Err(
             "nothing is stored without a database, so there are no tables; set database.url".to_owned()
         );

@@ -24,7 +24,7 @@ const OWN: &[&str] = &["id", "name", "email", "emailVerified", "image", "created
 pub async fn run(here: &Here<'_>, command: UserCommand) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
     let Opened { auth, .. } = open(&mut loaded).await?;
-    if auth.config().stateless {
+    if auth.config().in_memory {
         return Err(
             "nothing is stored without a database, so there are no users; set database.url".to_owned()
         );
@@ -135,6 +135,7 @@ async fn set_password(auth: &Auth, email: &str) -> Result<String, String> {
 
 async fn delete(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
+    Session::end_ahead(auth, &user.id).await.map_err(text)?;
     let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
     User::delete(auth, &mut tx.db(), &user.id).await.map_err(text)?;
     tx.commit().await.map_err(text)?;

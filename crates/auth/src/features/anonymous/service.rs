@@ -89,7 +89,7 @@ pub(super) async fn delete(
 /// callers one deletes, and nobody who has become real in the meantime loses anything.
 async fn remove(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
     if User::delete_if(auth, db, &User::ID.is(user).and(IS_ANONYMOUS.is(true))).await? {
-        Session::delete_all(auth, db, user).await?;
+        Session::delete_with_user(auth, db, user).await?;
         Account::delete(auth, db, &Account::USER_ID.is(user)).await?;
     }
     Ok(())

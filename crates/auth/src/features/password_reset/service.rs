@@ -98,8 +98,9 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     password::check_new(auth, new_password, &user.into_row()).await?;
     let hash = auth.passwords().hash(new_password).await?;
 
+    let ticket = Verification::ticket(auth, &identifier).await?;
     let mut tx = auth.begin().await?;
-    let Some(taken) = Verification::consume(auth, &mut tx.db(), &identifier).await? else {
+    let Some(taken) = ticket.take(auth, &mut tx.db()).await? else {
         return Err(errors::INVALID_TOKEN.into());
     };
     let Some(user) = User::by_id(&mut tx.db(), &taken.value).await? else { return Err(unknown()) };

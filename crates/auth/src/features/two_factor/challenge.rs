@@ -266,9 +266,10 @@ impl Answerer {
             Self::Session(current) => return Ok(answer(auth, &current.session.token, &current.user)),
             Self::Challenged(pending) => *pending,
         };
+        let ticket = Verification::ticket(auth, &pending.identifier).await?;
         let mut tx = auth.begin().await?;
         let db = &mut tx.db();
-        let taken = Verification::consume(auth, db, &pending.identifier).await?;
+        let taken = ticket.take(auth, db).await?;
         if taken.is_none_or(|row| row.value != pending.user.id) {
             return Err(no_challenge(auth));
         }

@@ -6,7 +6,9 @@ use portcullis_core::crypto::{Alphabet, Verdict, encode_uri_component};
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::events::Kind;
 use portcullis_core::http::{Cookies, Request};
-use portcullis_core::identity::{Account, SessionUser, User, Verification, clear_session_cookies, password};
+use portcullis_core::identity::{
+    Account, Session, SessionUser, User, Verification, clear_session_cookies, password,
+};
 use portcullis_core::mail::{DELETE_ACCOUNT, Outgoing};
 use serde_json::json;
 
@@ -113,6 +115,7 @@ async fn remove(request: &Request, user: &User) -> Result<Cookies, Error> {
     if let Some(callback) = &settings(request).before_delete {
         callback.call(auth.outbound(), "user.deleteUser.beforeDelete", told()).await?;
     }
+    Session::end_ahead(auth, &user.id).await?;
     let mut tx = auth.begin().await?;
     let gone = User::delete(auth, &mut tx.db(), &user.id).await?;
     tx.commit().await?;
