@@ -18,18 +18,21 @@ fn the_process_is_healthy_and_the_database_ready() {
 }
 
 /// The promise is a first answer within 100 ms. Time on the clock depends on who else is busy; processor
-/// time hardly does. Unoptimised it was 40 to 60 ms on the machine of 2026; an optimised build needs less.
+/// time hardly does, the least of several starts even less. It is 10 ms unoptimised; a generator of
+/// randomness that gathers its own entropy once made it 50.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_start_and_a_first_answer_cost_little() {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["fresh", "existing"] {
+    let start = || {
         let server = Server::start(dir.path());
         assert_eq!(get(server.address, "/api/auth/ok", "").status, 200);
         let ticks = server.ticks();
-        assert!(ticks <= 20, "{file}: {} ms of processor time", ticks * 10);
         assert_eq!(server.stop().code, Some(0));
-    }
+        ticks
+    };
+    let least = (0..4).map(|_| start()).min().unwrap();
+    assert!(least <= 3, "{} ms of processor time", least * 10);
 }
 
 #[test]
