@@ -21,6 +21,7 @@ mod guards;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod holes;
+mod mailed;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod password_policy;

@@ -1,7 +1,7 @@
 //! The room's own errors; those it shares are in the engine's table.
 
 portcullis_core::errors! {
-    /// `emailVerification.sendVerificationEmail` is not set.
+    /// There is neither a mailer nor `emailVerification.sendVerificationEmail`.
     VERIFICATION_EMAIL_NOT_ENABLED = 400 "Verification email isn't enabled";
     /// Who is signed in asks for another address than their own.
     EMAIL_MISMATCH = 400 "Email mismatch";
