@@ -102,7 +102,10 @@ async function* flow(server, hook) {
   yield "sign in";
   await ok(first.call("POST", "/update-user", { body: { name: "Countess" } }));
   yield "change the user";
-  await ok(first.call("POST", "/update-session", { body: { theme: "dark" } }));
+  // With rows in the database better-auth drops the field when the second factor replaces the session;
+  // there another session than the one that is replaced has it.
+  const themed = server.config.session.storeSessionInDatabase ? second : first;
+  await ok(themed.call("POST", "/update-session", { body: { theme: "dark" } }));
   yield "change the session";
   assert.equal((await ok(first.call("GET", "/list-sessions"))).length, 3);
   await ok(first.call("POST", "/revoke-session", { body: { token } }));

@@ -7,7 +7,7 @@ use crate::source::{self, code, identifier, line, words};
 use crate::tree::{FEATURES, Tree, is_test};
 
 /// Cargo flags that are no rooms.
-const OTHER_FLAGS: [&str; 4] = ["default", "full", "test-mode", "testing"];
+const OTHER_FLAGS: [&str; 5] = ["default", "full", "redis", "test-mode", "testing"];
 /// What a room's manual has, in this order.
 const HEADINGS: [&str; 8] =
     ["What it does", "Switch it on", "Options", "Routes", "Errors", "Tables", "Security", "Differences"];

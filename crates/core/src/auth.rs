@@ -514,6 +514,13 @@ impl Auth {
         self.0.store.begin().await
     }
 
+    /// Begins a transaction around a sign-in that uses something up. `None` where sessions are in
+    /// secondary storage: what is used up is used up then, should the rest fail, and no other server is
+    /// waited for within a transaction.
+    pub async fn begin_sign_in(&self) -> Result<Option<Tx>, StoreError> {
+        if self.0.config.sessions.in_secondary() { Ok(None) } else { self.begin().await.map(Some) }
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.0.clock

@@ -50,6 +50,11 @@ impl Outbound {
         if status.is_success() { Ok(()) } else { Err(Error::broken(format!("the answer was {status}"))) }
     }
 
+    /// Did nobody answer, or not to the end? Then trying again may help.
+    pub fn found_nobody(error: &Error) -> bool {
+        matches!(error, Error::Broken(source) if source.is::<reqwest::Error>())
+    }
+
     /// Posts JSON to a URL that the operator wrote and reads a JSON answer.
     pub async fn webhook(&self, url: &Url, body: &Json) -> Result<Json, Error> {
         let mut answer = self

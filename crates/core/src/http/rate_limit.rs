@@ -112,7 +112,7 @@ enum Counters {
     /// Secondary storage: so many in a window that begins with the first, whatever comes after it.
     Secondary,
     /// Functions of the operator's.
-    Custom(RateLimitFunctions),
+    Custom(Box<RateLimitFunctions>),
 }
 
 /// All rules and, unless the database has them, the counters.
@@ -176,7 +176,7 @@ impl RateLimits {
                     let problem = "needs `consume`, or `get` and `set`";
                     return Err(ConfigError::new("rateLimit.customStorage", problem));
                 }
-                Counters::Custom(custom.clone())
+                Counters::Custom(Box::new(custom.clone()))
             }
             (None, Some("memory")) => Counters::Memory,
             (None, Some("database")) => Counters::Database,

@@ -83,8 +83,8 @@ impl Stored {
 
     /// `None` when another version of the schema wrote it: then the user signs in again.
     fn read(&self, auth: &Auth) -> Option<SessionUser> {
-        let session = Session::from_row(row_of(auth.table(Session::KEY), &self.session)?);
-        let user = User::from_row(row_of(auth.table(User::KEY), &self.user)?);
+        let session = Session::from_row(present(auth, Session::KEY, Session::OWN, &self.session)?);
+        let user = User::from_row(present(auth, User::KEY, User::OWN, &self.user)?);
         match (session, user) {
             (Ok(session), Ok(user)) => Some(SessionUser { session, user }),
             (Err(error), _) | (_, Err(error)) => {
@@ -113,6 +113,12 @@ fn time_of(json: &Json) -> Option<Timestamp> {
 /// A row as JSON in its own order.
 pub(super) fn map_of(row: Row) -> Map<String, Json> {
     row.into_iter().map(|(key, value)| (key.into_owned(), Json::from(value))).collect()
+}
+
+/// A row of what is there. A field that nobody has set is not stored, and not shown as null.
+fn present(auth: &Auth, table: &str, own: &[&str], map: &Map<String, Json>) -> Option<Row> {
+    let row = row_of(auth.table(table), map)?;
+    Some(row.into_iter().filter(|(key, _)| own.contains(&&**key) || map.contains_key(&**key)).collect())
 }
 
 /// A row of the database as JSON, in the order in which Better Auth's adapter gives it: its own fields,

@@ -83,14 +83,13 @@ impl Session {
         // The order in which Better Auth writes them into secondary storage.
         let mut row = Row::new()
             .with(Self::IP_ADDRESS.key, request.ip.as_deref().unwrap_or_default())
-            .with(Self::USER_AGENT.key, request.header("user-agent").unwrap_or_default());
-        row.extend(fields);
-        let mut row = row
+            .with(Self::USER_AGENT.key, request.header("user-agent").unwrap_or_default())
             .with(Self::EXPIRES_AT.key, expires_at)
             .with(Self::USER_ID.key, user.id.as_str())
             .with(Self::TOKEN.key, token.as_str())
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
+        row.extend(fields.into_iter().filter(|(key, _)| !Self::OWN.contains(&&**key)).collect::<Row>());
         for column in &auth.table(Self::KEY).columns {
             if let DefaultValue::Value(value) = &column.default
                 && !row.contains(&column.key)

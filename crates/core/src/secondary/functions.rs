@@ -47,12 +47,12 @@ impl Functions {
 
     async fn call(&self, callback: &Callback, name: &str, args: Vec<Json>) -> Result<Json, Error> {
         let answer = callback.call(&self.outbound, &format!("secondaryStorage.{name}"), args).await;
-        answer.map_err(|error| match &error {
-            Error::Broken(source) if source.is::<reqwest::Error>() => {
-                tracing::warn!(%error, "the secondary storage is not available");
-                unavailable()
+        answer.map_err(|error| {
+            if !Outbound::found_nobody(&error) {
+                return error;
             }
-            _ => error,
+            tracing::warn!(%error, "the secondary storage is not available");
+            unavailable()
         })
     }
 

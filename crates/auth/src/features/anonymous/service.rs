@@ -58,6 +58,11 @@ pub(super) async fn sign_in(
     };
     auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("anonymous").user(&user.id)).await?;
     let proven = Proven { request, user, method: "anonymous", remember: true, fields: Row::new() };
+    if auth.config().sessions.in_secondary() {
+        // No other server is waited for within a transaction.
+        tx.commit().await?;
+        return auth.sign_in(&mut auth.db(), proven).await;
+    }
     let signed_in = auth.sign_in(&mut tx.db(), proven).await?;
     tx.commit().await?;
     Ok(signed_in)

@@ -17,7 +17,7 @@ use portcullis_core::identity::{
     Challenge, How, SessionUser, SignIn, SignedIn, User, Verification, clear_session_cookies,
 };
 use portcullis_core::seams::GateSignIn;
-use portcullis_core::store::{Db, Row, Value};
+use portcullis_core::store::{Db, Row, Tx, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::TwoFactor;
@@ -267,8 +267,8 @@ impl Answerer {
             Self::Challenged(pending) => *pending,
         };
         let ticket = Verification::ticket(auth, &pending.identifier).await?;
-        let mut tx = auth.begin().await?;
-        let db = &mut tx.db();
+        let mut tx = auth.begin_sign_in().await?;
+        let db = &mut tx.as_mut().map_or_else(|| auth.db(), Tx::db);
         let taken = ticket.take(auth, db).await?;
         if taken.is_none_or(|row| row.value != pending.user.id) {
             return Err(no_challenge(auth));
@@ -283,7 +283,7 @@ impl Answerer {
         let (current, mut cookies) = match auth.sign_in(db, proven).await? {
             SignedIn::Session(current, cookies) => (current, cookies),
             SignedIn::Challenge(challenge) => {
-                tx.commit().await?;
+                commit(tx).await?;
                 return Ok(Answer::value(Json::Object(challenge.body)).with_cookies(challenge.cookies));
             }
         };
@@ -292,8 +292,15 @@ impl Answerer {
             trust_device(request, db, options, &current.user, &mut cookies).await?;
             cookies.expire(&auth.cookies().dont_remember);
         }
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(answer(auth, &current.session.token, &current.user).with_cookies(cookies))
+    }
+}
+
+async fn commit(tx: Option<Tx>) -> Result<(), Error> {
+    match tx {
+        Some(tx) => tx.commit().await,
+        None => Ok(()),
     }
 }
 
