@@ -21,6 +21,8 @@ mod guards;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod holes;
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod mailed;
 #[cfg(test)]
 #[cfg(feature = "testing")]
