@@ -48,7 +48,7 @@ impl Auth {
         let now = self.clock().now();
         let mut purged = Purged::default();
         let mut db = self.db();
-        if settings.session.preserve_session_in_database != Some(true) {
+        if !self.config().preserve_sessions {
             purged.sessions = expired(self, &mut db, Session::KEY, Session::EXPIRES_AT, now, limit).await?;
         }
         if !settings.verification.disable_cleanup {
