@@ -16,7 +16,7 @@ use crate::process::{Server, portcullis};
 const PASSWORD: &str = "analytical engine";
 /// Less than the 5 s that a request would wait for a connection, and much less than `http.timeout`.
 const AT_ONCE: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn over(directory: &Path, database: Option<&str>) -> Server {
     let mut command = portcullis(directory, &["--port", "0"]);
@@ -110,7 +110,7 @@ impl Storm {
         let stop = Arc::new(AtomicBool::new(false));
         let told: Arc<Mutex<Told>> = Arc::default();
         let number = Arc::new(AtomicUsize::new(0));
-        let clients = (0..8).map(|_| {
+        let clients = (0..6).map(|_| {
             let (stop, told, number) = (Arc::clone(&stop), Arc::clone(&told), Arc::clone(&number));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -212,7 +212,7 @@ fn killed_under_load_it_has_lost_nothing_that_it_acknowledged_with_sqlite() {
         let dir = tempfile::tempdir().unwrap();
         let server = over(dir.path(), None);
         let storm = Storm::over(server.address);
-        storm.wait_for(6);
+        storm.wait_for(4);
         // Dropping it is SIGKILL.
         drop(server);
         let told = storm.end();
@@ -227,7 +227,7 @@ fn killed_under_load_it_has_lost_nothing_that_it_acknowledged_with_postgresql() 
     let dir = tempfile::tempdir().unwrap();
     let server = over(dir.path(), Some(&database.url()));
     let storm = Storm::over(server.address);
-    storm.wait_for(6);
+    storm.wait_for(4);
     drop(server);
     let told = storm.end();
     let server = over(dir.path(), Some(&database.url()));
@@ -240,7 +240,7 @@ fn a_crash_of_postgresql_under_load_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let server = over(dir.path(), Some(&database.url()));
     let storm = Storm::over(server.address);
-    storm.wait_for(6);
+    storm.wait_for(4);
     database.stop("QUIT");
     let told = storm.end();
     database.start();
