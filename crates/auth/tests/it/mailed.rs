@@ -148,7 +148,8 @@ async fn whoever_changes_a_password_or_resets_one_is_told_unless_the_operator_sa
         }
         let ask = json!({ "email": "ada@example.com", "redirectTo": "/new" });
         app.actor().post("/request-password-reset", ask).await.expect(200);
-        let link = path(&*newest(&app, told + 1).await);
+        let mail = newest(&app, told + 1).await;
+        let link = path(&mail);
         let token = link.split("/reset-password/").nth(1).unwrap().split('?').next().unwrap();
         let reset = json!({ "token": token, "newPassword": "third horse" });
         app.actor().post("/reset-password", reset).await.expect(200);

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::StoreIdentifier;
 use crate::crypto::{base64url, sha256};
 use crate::error::Error;
+use crate::mail::Outgoing;
 use crate::secondary::SecondaryStorage;
 use crate::store::{Db, Query, Row};
 use crate::table;
@@ -135,8 +136,41 @@ impl Verification {
         expires_at: Timestamp,
     ) -> Result<Self, Error> {
         Self::sweep(auth, db).await?;
-        let now = auth.clock().now();
         let (stored, _) = stored_names(auth, identifier).await?;
+        Self::create_as(auth, db, stored, value, expires_at).await
+    }
+
+    /// Stores a value together with the mail that tells it: both or neither. `replacing`: older values
+    /// under the identifier go.
+    pub async fn create_and_mail(
+        auth: &Auth,
+        identifier: &str,
+        value: &str,
+        expires_at: Timestamp,
+        replacing: bool,
+        mail: Outgoing,
+    ) -> Result<(), Error> {
+        Self::sweep(auth, &mut auth.db()).await?;
+        // Before the transaction: it may ask a function of the operator's.
+        let (stored, plain) = stored_names(auth, identifier).await?;
+        let mut tx = auth.begin().await?;
+        if replacing {
+            let names = std::iter::once(stored.clone()).chain(plain).collect();
+            Self::delete_as(auth, &mut tx.db(), names).await?;
+        }
+        Self::create_as(auth, &mut tx.db(), stored, value, expires_at).await?;
+        auth.send_mail(&mut tx.db(), mail).await?;
+        tx.commit().await
+    }
+
+    async fn create_as(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        stored: String,
+        value: &str,
+        expires_at: Timestamp,
+    ) -> Result<Self, Error> {
+        let now = auth.clock().now();
         // The order in which Better Auth writes them into secondary storage.
         let row = Row::new()
             .with(Self::CREATED_AT.key, now)
@@ -309,7 +343,10 @@ impl Verification {
     /// Forgets everything under an identifier.
     pub async fn delete(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<(), Error> {
         let (stored, plain) = stored_names(auth, identifier).await?;
-        let names: Vec<String> = std::iter::once(stored).chain(plain).collect();
+        Self::delete_as(auth, db, std::iter::once(stored).chain(plain).collect()).await
+    }
+
+    async fn delete_as(auth: &Auth, db: &mut Db<'_>, names: Vec<String>) -> Result<(), Error> {
         if let Some(storage) = Self::secondary(auth) {
             let names = names.clone();
             db.after_commit(async move {

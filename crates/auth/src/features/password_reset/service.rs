@@ -41,10 +41,7 @@ pub(super) async fn request(request: &Request, body: &super::wire::Ask) -> Resul
         let url = format!("{}/reset-password/{token}?callbackURL={back}", request.base_url());
         let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
         let mail = Outgoing::new(RESET_PASSWORD, request, message).until(until).beside();
-        let mut tx = auth.begin().await?;
-        Verification::create(auth, &mut tx.db(), &identifier(&token), &user.id, until).await?;
-        auth.send_mail(&mut tx.db(), mail).await?;
-        tx.commit().await
+        Verification::create_and_mail(auth, &identifier(&token), &user.id, until, false, mail).await
     })
     .await
 }

@@ -86,12 +86,8 @@ pub(super) async fn send(request: &Request, options: &Options, answerer: &Answer
     let user = to_json(auth.table(User::KEY), answerer.user().clone().into_row(), true);
     let message = json!({ "user": user, "otp": code });
     let mail = Outgoing::with_context(TWO_FACTOR_OTP, request, message, context(request)).until(expires_at);
-    let mut tx = auth.begin().await?;
     // The newest counts; without the older ones that does not hang on the clock.
-    Verification::delete(auth, &mut tx.db(), &row).await?;
-    Verification::create(auth, &mut tx.db(), &row, &format!("{kept}:0"), expires_at).await?;
-    auth.send_mail(&mut tx.db(), mail).await?;
-    tx.commit().await
+    Verification::create_and_mail(auth, &row, &format!("{kept}:0"), expires_at, true, mail).await
 }
 
 /// The request, as functions of the operator see it.

@@ -83,10 +83,7 @@ async fn mail(request: &Request, user: &User, back: Option<&str>) -> Result<(), 
     let url = format!("{}/delete-user/callback?token={token}&callbackURL={back}", request.base_url());
     let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
     let mail = Outgoing::new(DELETE_ACCOUNT, request, message).until(until);
-    let mut tx = auth.begin().await?;
-    Verification::create(auth, &mut tx.db(), &identifier(&token), &user.id, until).await?;
-    auth.send_mail(&mut tx.db(), mail).await?;
-    tx.commit().await
+    Verification::create_and_mail(auth, &identifier(&token), &user.id, until, false, mail).await
 }
 
 /// Deletes the caller with the token that was mailed to them; of several at once one does.
