@@ -11,6 +11,7 @@ const { values: args } = parseArgs({ options: { config: { type: "string" }, port
 if (process.env.TEST_CLOCK === "1") process.env.NODE_ENV = "test";
 
 const { betterAuth } = await import("better-auth");
+const { APIError } = await import("better-auth/api");
 const { getMigrations } = await import("better-auth/db/migration");
 const { toNodeHandler } = await import("better-auth/node");
 const { bearer, jwt, multiSession, twoFactor, username } = await import("better-auth/plugins");
@@ -21,8 +22,18 @@ function webhook(callback, { webhook: url }) {
     // The last argument is better-auth's context, which does not travel.
     const body = JSON.stringify({ callback, args: args.slice(0, 1) });
     const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });
-    return (await answer.json()).result ?? undefined;
+    const { result, error } = await answer.json();
+    if (error?.status) throw new APIError(error.status, { message: error.message, code: error.code });
+    if (error) throw new Error(error.message);
+    return result ?? undefined;
   };
+}
+
+/** `{webhook}` anywhere in these options becomes the function. */
+function revived(value, path) {
+  if (typeof value !== "object" || value === null) return value;
+  if (typeof value.webhook === "string") return webhook(path, value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, revived(inner, `${path}.${key}`)]));
 }
 
 const factories = {
@@ -66,8 +77,11 @@ async function storage({ url, keyPrefix }) {
 const { database, plugins = {}, migrate = true, passwordHash: _hash, http: _http, secondaryStorage, ...options } = JSON.parse(
   readFileSync(args.config, "utf8"),
 );
+const { databaseHooks, emailAndPassword: { password, ...emailAndPassword } = {} } = options;
 const auth = betterAuth({
   ...options,
+  databaseHooks: revived(databaseHooks, "databaseHooks"),
+  emailAndPassword: { ...emailAndPassword, password: revived(password, "emailAndPassword.password") },
   database: await open(database.url),
   ...(secondaryStorage && { secondaryStorage: await storage(secondaryStorage) }),
   ...(options.emailAndPassword?.sendResetPassword && {

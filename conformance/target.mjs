@@ -247,15 +247,19 @@ export function raw(base, { method, path: route, headers = {}, body }) {
   });
 }
 
-/** Receives the operator callbacks of the servers; `calls` has them in order. */
-export async function startWebhook(t) {
+/**
+ * Receives the operator callbacks of the servers; `calls` has them in order. `answer` is given one and
+ * returns `{result}` or `{error}`.
+ */
+export async function startWebhook(t, answer = () => ({ result: null })) {
   const calls = [];
   const server = http.createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
-    calls.push(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    const call = JSON.parse(Buffer.concat(chunks).toString("utf8"));
+    calls.push(call);
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ result: null }));
+    response.end(JSON.stringify(answer(call)));
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {

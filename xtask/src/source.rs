@@ -433,6 +433,10 @@ pub fn settings(source: &str) -> Vec<Settings> {
         let mut fields = Vec::new();
         for (start, end) in items(&code, open + 1, close - 1, b',') {
             let (Some(piece), Some(bare)) = (source.get(start..end), code.get(start..end)) else { continue };
+            // What only Rust can say is not for the operator's table.
+            if piece.contains("#[serde(skip)]") {
+                continue;
+            }
             let Some((before, kind)) = bare.split_once(": ") else { continue };
             let own = before.split_whitespace().last().unwrap_or_default();
             let renamed = piece.split_once("rename = \"").and_then(|(_, rest)| rest.split('"').next());

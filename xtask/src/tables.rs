@@ -227,6 +227,7 @@ fn kind(rust: &str) -> String {
         "String" => "text".into(),
         "bool" => "true or false".into(),
         "Callback" => "function (`{ webhook }`)".into(),
+        "TrustedOrigins" => "list of texts, or a function (`{ webhook }`)".into(),
         "Vec<String>" => "list of texts".into(),
         "BTreeMap<String, String>" => "table of texts".into(),
         "BaseUrlSettings" | "SecondaryStorageSettings" | "StoreIdentifiers" => "text, or a table".into(),

@@ -7,6 +7,7 @@ use portcullis_core::auth::{Auth as Engine, AuthBuilder, StartError};
 use portcullis_core::clock::Clock;
 use portcullis_core::config::{BaseUrlSettings, DatabaseSettings, Environment, Settings};
 use portcullis_core::crypto::Random;
+use portcullis_core::database_hooks::DatabaseHooks;
 use portcullis_core::feature::Feature;
 use portcullis_core::seams::Notice;
 use portcullis_core::secondary::SecondaryStorage;
@@ -86,6 +87,11 @@ impl Builder {
     /// Somebody who is told what happens to users and sessions: an audit log, a pager.
     pub fn notice(self, notice: impl Notice + 'static) -> Self {
         Self(self.0.notice(Arc::new(notice)))
+    }
+
+    /// Hooks of your own around every write to users, sessions, accounts and verifications.
+    pub fn database_hooks(self, hooks: impl DatabaseHooks) -> Self {
+        Self(self.0.database_hooks(hooks))
     }
 
     /// Development unless said otherwise; say [`Environment::Production`] for people.

@@ -9,6 +9,6 @@ pub use portcullis_core::auth::{AuthBuilder, Room, StartError};
 #[cfg(feature = "testing")]
 pub use portcullis_core::testing;
 pub use portcullis_core::{
-    clock, config, crypto, error, errors, events, feature, hooks, http, identity, mail, metrics, outbound,
-    purge, seams, secondary, store, table,
+    clock, config, crypto, database_hooks, error, errors, events, feature, hooks, http, identity, mail,
+    metrics, outbound, purge, seams, secondary, store, table,
 };

@@ -11,16 +11,18 @@ use serde_json::Value as Json;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, SecondaryStorageSettings, Settings, nearest};
 use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
+use crate::database_hooks::{DatabaseHooks, Hooks};
 use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
+use crate::identity::functions::Functions;
 use crate::identity::{Policy, Session, Verification, core_tables};
 use crate::mail::{Mailer, Queued};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::seams::{Notice, Seams};
 use crate::secondary::{self, SecondaryStorage};
-use crate::store::{ConnectOptions, Db, IdKind, Plan, Row, Schema, Store, StoreError, Table, Tx};
+use crate::store::{Agreed, ConnectOptions, Db, IdKind, Plan, Row, Schema, Store, StoreError, Table, Tx};
 
 /// The engine: cheap to clone, shared by every request.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ struct Parts {
     mailer: Mailer,
     cookies: AuthCookies,
     client_ip: ClientIp,
+    hooks: Hooks,
+    functions: Functions,
     rate_limits: RateLimits,
     seams: Seams,
     routes: Routes,
@@ -178,6 +182,7 @@ pub struct AuthBuilder {
     notice: Vec<Arc<dyn Notice>>,
     await_mails: bool,
     secondary: Option<Arc<dyn SecondaryStorage>>,
+    database_hooks: Vec<Arc<dyn DatabaseHooks>>,
 }
 
 impl AuthBuilder {
@@ -194,6 +199,7 @@ impl AuthBuilder {
             notice: Vec::new(),
             await_mails: false,
             secondary: None,
+            database_hooks: Vec::new(),
         }
     }
 
@@ -224,6 +230,12 @@ impl AuthBuilder {
     /// Somebody who is told what happens to users and sessions.
     pub fn notice(mut self, notice: Arc<dyn Notice>) -> Self {
         self.notice.push(notice);
+        self
+    }
+
+    /// Hooks around every write to the four core tables, asked after those of the settings.
+    pub fn database_hooks(mut self, hooks: impl DatabaseHooks) -> Self {
+        self.database_hooks.push(Arc::new(hooks));
         self
     }
 
@@ -379,8 +391,16 @@ impl AuthBuilder {
                 return Err(ConfigError::new("advanced.database.validateSchema", problem).into());
             }
         }
+        let metrics = Metrics::new(self.clock.now());
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let outbound = Outbound::new(metrics.clone(), &config.webhooks, clock, random)
+            .map_err(|e| StartError::Other(Box::new(e)))?;
+        let hooks = Hooks::new(&config.settings.database_hooks, &outbound, self.database_hooks);
+        let functions = Functions::new(&config.settings)?;
         let options = PoolOptions { threads: config.hash_threads, queue: config.hash_queue };
-        let passwords = Passwords::new(config.hash, options, self.random.clone());
+        let own = config.settings.email_and_password.password.clone().unwrap_or_default();
+        let passwords =
+            Passwords::new(config.hash, options, self.random.clone()).calling(own, outbound.clone());
         let session = &config.session;
         let cookies = AuthCookies {
             session_token: CookieSpec::new(&config, "session_token", Some(session.expires_in)),
@@ -389,8 +409,6 @@ impl AuthBuilder {
         };
         let client_ip = ClientIp::new(&config)?;
         let rate_limits = RateLimits::new(&config, limits)?;
-        let metrics = Metrics::new(self.clock.now());
-        let outbound = Outbound::new(metrics.clone()).map_err(|e| StartError::Other(Box::new(e)))?;
         let secondary = match (self.secondary, &config.settings.secondary_storage) {
             (Some(given), _) => Some(given),
             (None, Some(settings)) => secondary::open(settings, &outbound)?,
@@ -410,6 +428,8 @@ impl AuthBuilder {
             mailer,
             cookies,
             client_ip,
+            hooks,
+            functions,
             rate_limits,
             seams,
             routes,
@@ -454,11 +474,8 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
         None => Ok(IdKind::Text),
         Some(Json::String(kind)) if kind == "uuid" => Ok(IdKind::Uuid),
         Some(Json::String(kind)) if kind == "serial" => Ok(IdKind::Serial),
-        Some(Json::Object(_)) => Err(ConfigError::new(
-            "advanced.database.generateId",
-            "cannot be a function: ids are made within transactions, where nothing else is waited for; \
-             use \"uuid\" or \"serial\", or leave it out for Better Auth's 32-character ids",
-        )),
+        // A function's ids are texts.
+        Some(Json::Object(map)) if map.contains_key("webhook") => Ok(IdKind::Text),
         Some(Json::Bool(false)) => Err(ConfigError::new(
             "advanced.database.generateId",
             "cannot be false: not every database makes ids of texts; \"serial\" and, in PostgreSQL, \"uuid\" \
@@ -466,7 +483,7 @@ fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
         )),
         Some(_) => Err(ConfigError::new(
             "advanced.database.generateId",
-            "must be \"uuid\" or \"serial\"; leave it out for Better Auth's 32-character ids",
+            "must be \"uuid\", \"serial\" or a function ({ \"webhook\": … }); leave it out for Better Auth's 32-character ids",
         )),
     }
 }
@@ -514,11 +531,19 @@ impl Auth {
         self.0.store.begin().await
     }
 
-    /// Begins a transaction around a sign-in that uses something up. `None` where sessions are in
-    /// secondary storage: what is used up is used up then, should the rest fail, and no other server is
-    /// waited for within a transaction.
-    pub async fn begin_sign_in(&self) -> Result<Option<Tx>, StoreError> {
-        if self.0.config.sessions.in_secondary() { Ok(None) } else { self.begin().await.map(Some) }
+    /// Begins a transaction with what the operator's hooks have agreed to.
+    pub async fn begin_agreed(&self, agreed: Agreed) -> Result<Tx, StoreError> {
+        Ok(self.begin().await?.agreed(agreed))
+    }
+
+    /// The operator's hooks around writes.
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.0.hooks
+    }
+
+    /// The operator's functions that make values.
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.0.functions
     }
 
     /// The clock.

@@ -11,6 +11,7 @@ mod operations;
 mod password_policy;
 mod sanity;
 mod storage;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +36,10 @@ pub use sanity::nearest;
 pub use storage::{
     Kept, RateLimitFunctions, RedisSettings, SecondaryFunctions, SecondaryStorageSettings, StoreIdentifier,
     StoreIdentifiers,
+};
+pub(crate) use webhooks::is_private_channel;
+pub use webhooks::{
+    DatabaseHooksSettings, SigningKey, TableHooks, VerbHooks, WebhookConfig, WebhookSettings,
 };
 
 /// A setting that cannot stand, and what to do about it.
@@ -117,7 +122,7 @@ pub struct Settings {
     /// Secrets by version, the current one first.
     pub secrets: Option<Vec<SecretSettings>>,
     /// Origins that may call with cookies and be redirected to; wildcards as in Better Auth.
-    pub trusted_origins: Option<Vec<String>>,
+    pub trusted_origins: Option<TrustedOrigins>,
     /// Where the data is.
     pub database: Option<DatabaseSettings>,
     /// Create and extend the tables at start. Default true.
@@ -153,8 +158,12 @@ pub struct Settings {
     /// Where sessions, verifications and rate limits are kept instead of the database: a `redis://` URL,
     /// `{url, keyPrefix}`, or `{get, set, delete, getAndDelete, increment}`.
     pub secondary_storage: Option<SecondaryStorageSettings>,
-    /// Better Auth's; not part of this version.
-    pub database_hooks: Option<Json>,
+    /// Functions around every write to the four core tables.
+    pub database_hooks: DatabaseHooksSettings,
+    /// Better Auth's functions around every endpoint; not part of this version.
+    pub hooks: Option<Json>,
+    /// Ours: how webhooks are called, and signed.
+    pub webhooks: WebhookSettings,
     /// Traces for a collector of the operator's (OpenTelemetry).
     pub telemetry: TelemetrySettings,
     /// Ours: numbers for Prometheus.
@@ -281,8 +290,8 @@ pub struct EmailAndPasswordSettings {
 }
 
 /// `emailAndPassword.password`: the operator's own hash.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PasswordCallbacks {
     /// `(password) → hash`.
     pub hash: Option<Callback>,
@@ -377,8 +386,11 @@ pub struct FieldSettings {
     pub kind: Json,
     /// Must be given at sign-up. Default true, as in Better Auth.
     pub required: Option<bool>,
-    /// Value when none is given.
+    /// Value when none is given; a function is `{"webhook": …}`.
     pub default_value: Option<Json>,
+    /// The same as a function of Rust: asked `()`.
+    #[serde(skip)]
+    pub default_function: Option<Callback>,
     /// May clients write it? Default true.
     pub input: Option<bool>,
     /// Is it part of answers? Default true.
@@ -402,9 +414,88 @@ pub struct FieldSettings {
     /// Value written at every update.
     pub on_update: Option<Callback>,
     /// `{input, output}` functions.
-    pub transform: Option<Json>,
+    pub transform: Option<TransformSettings>,
     /// `{input, output}` validators.
-    pub validator: Option<Json>,
+    pub validator: Option<ValidatorSettings>,
+}
+
+/// `transform` of an additional field.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransformSettings {
+    /// `(value) → value`, of what a client writes.
+    pub input: Option<Callback>,
+    /// Not part of this version.
+    pub output: Option<Json>,
+}
+
+/// `validator` of an additional field.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidatorSettings {
+    /// Judges what a client writes.
+    pub input: Option<StandardSchema>,
+    /// Not part of this version.
+    pub output: Option<Json>,
+}
+
+/// A validator (<https://standardschema.dev>).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandardSchema {
+    /// The standard's one property.
+    #[serde(rename = "~standard")]
+    pub standard: StandardValidator,
+}
+
+/// `~standard` of a validator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandardValidator {
+    /// `(value) → {value}` or `{issues: [{message}]}`.
+    pub validate: Callback,
+}
+
+/// `trustedOrigins`: a list, or a function that says which ones a request may also come from.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedOrigins {
+    /// Always trusted.
+    pub list: Vec<String>,
+    /// `(request) → list`; asked about every request.
+    pub asked: Option<Callback>,
+}
+
+impl std::ops::Deref for TrustedOrigins {
+    type Target = Vec<String>;
+    fn deref(&self) -> &Vec<String> {
+        &self.list
+    }
+}
+
+impl std::ops::DerefMut for TrustedOrigins {
+    fn deref_mut(&mut self) -> &mut Vec<String> {
+        &mut self.list
+    }
+}
+
+impl From<Vec<String>> for TrustedOrigins {
+    fn from(list: Vec<String>) -> Self {
+        Self { list, asked: None }
+    }
+}
+
+impl<'de> Deserialize<'de> for TrustedOrigins {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Json::deserialize(deserializer)? {
+            value @ Json::Object(_) => {
+                let asked = serde_json::from_value(value).map_err(serde::de::Error::custom)?;
+                Ok(Self { list: Vec::new(), asked: Some(asked) })
+            }
+            value => {
+                serde_json::from_value::<Vec<String>>(value).map(Self::from).map_err(serde::de::Error::custom)
+            }
+        }
+    }
 }
 
 /// Where an additional field points.
@@ -653,8 +744,11 @@ pub struct CookieAttributes {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdvancedDatabaseSettings {
-    /// `"uuid"` or `"serial"`; without it 32 letters and digits.
+    /// `"uuid"` or `"serial"`, or a function of `{model}`; without it 32 letters and digits.
     pub generate_id: Option<Json>,
+    /// The same as a function of Rust.
+    #[serde(skip)]
+    pub id_function: Option<Callback>,
     /// Accepted: Better Auth's default page size.
     pub default_find_many_limit: Option<u64>,
     /// The old name of `generateId: "serial"`.
@@ -777,6 +871,8 @@ pub struct OnApiErrorSettings {
     pub error_url: Option<String>,
     /// Better Auth's; here an error is always an answer.
     pub throw: Option<bool>,
+    /// Told `(error, context)` of every answer that is an error, beside the answer.
+    pub on_error: Option<Callback>,
     /// The default page is also shown in production when present.
     pub customize_default_error_page: Option<Json>,
 }
@@ -876,7 +972,9 @@ pub struct Config {
     /// Secrets.
     pub secrets: Secrets,
     /// `trustedOrigins` as written.
-    pub trusted_origins: Vec<String>,
+    pub trusted_origins: TrustedOrigins,
+    /// How webhooks are called.
+    pub webhooks: WebhookConfig,
     /// Neither database nor secondary storage: cookies carry the session, memory the rest.
     pub stateless: bool,
     /// Is the database nothing but this process's memory?
@@ -1024,6 +1122,7 @@ impl Config {
         }
         passwords.password_policy.check()?;
         not_yet(&settings, test, &mut warnings)?;
+        let webhooks = settings.webhooks.check()?;
         let app_name = settings.app_name.clone().unwrap_or_else(|| "Better Auth".into());
         // `Better Auth` would mean nothing to who gets a mail.
         let brand = match (&settings.app_name, &base_url) {
@@ -1048,6 +1147,7 @@ impl Config {
             base_path,
             secrets,
             trusted_origins: settings.trusted_origins.clone().unwrap_or_default(),
+            webhooks,
             stateless,
             in_memory,
             sessions,
@@ -1080,7 +1180,10 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
     let account = &settings.account;
     let verification = &settings.verification;
     let fields = |fields: &AdditionalFields| {
-        fields.0.iter().any(|(_, f)| f.transform.is_some() || f.validator.is_some() || f.on_update.is_some())
+        fields.0.iter().any(|(_, f)| {
+            f.transform.as_ref().is_some_and(|both| both.output.is_some())
+                || f.validator.as_ref().is_some_and(|both| both.output.is_some())
+        })
     };
     let linking = account.account_linking.as_ref().is_some_and(|linking| {
         linking.enabled.is_some()
@@ -1092,10 +1195,9 @@ fn not_yet(settings: &Settings, test: bool, warnings: &mut Vec<String>) -> Resul
     });
     let candidates: &[(&str, bool)] = &[
         ("socialProviders", settings.social_providers.is_some()),
-        ("databaseHooks", settings.database_hooks.is_some()),
-        ("emailAndPassword.password", settings.email_and_password.password.is_some()),
+        ("hooks", settings.hooks.is_some()),
         (
-            "additionalFields.*.transform, validator, onUpdate",
+            "additionalFields.*.transform.output, validator.output",
             [
                 &user.additional_fields,
                 &settings.session.additional_fields,

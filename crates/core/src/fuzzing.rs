@@ -58,14 +58,32 @@ fn config(settings: Json) -> Config {
     Config::check(settings, Environment::Production).expect("the target's settings")
 }
 
-/// Two paths, one with a parameter.
+/// Two paths, one with a parameter; and a table with a column of every kind.
 struct TwoRoutes;
+
+const KINDS: &str = "kinds";
 
 const ROUTES: [&str; 2] = ["/sign-in/email", "/reset-password/{token}"];
 
 impl Feature for TwoRoutes {
     fn id(&self) -> &'static str {
         "two-routes"
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let columns = vec![
+            Column::id(),
+            Column::text("text"),
+            Column::bool("yes"),
+            Column::int("int"),
+            Column::bigint("big"),
+            Column::time("time"),
+            Column::json("json"),
+            Column::text_list("texts"),
+            Column::int_list("ints"),
+            Column::text("hidden").no_input(),
+        ];
+        vec![Table::new(KINDS, columns)]
     }
 
     fn routes(&self) -> Routes {
@@ -164,23 +182,11 @@ impl FromFields for EveryKind {
 
 /// JSON bodies, queries, and the operator's own fields of every kind.
 pub fn bodies(data: &[u8]) {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    let table = TABLE.get_or_init(|| {
-        Table::new(
-            "user",
-            vec![
-                Column::text("text"),
-                Column::bool("yes"),
-                Column::int("int"),
-                Column::bigint("big"),
-                Column::time("time"),
-                Column::json("json"),
-                Column::text_list("texts"),
-                Column::int_list("ints"),
-                Column::text("hidden").no_input(),
-            ],
-        )
-    });
+    static APP: OnceLock<App> = OnceLock::new();
+    let App { runtime, auth, .. } = APP.get_or_init(|| app(json!({})));
+    let table = auth.table(KINDS);
+    let parsed_fields =
+        |map: &Map<String, Json>, action| runtime.block_on(parse_input(auth, KINDS, &["id"], map, action));
     let text = String::from_utf8_lossy(data);
     let query = routes::query(&text);
     let mut pairs = url::form_urlencoded::Serializer::new(String::new());
@@ -205,11 +211,11 @@ pub fn bodies(data: &[u8]) {
         }
         let Json::Object(map) = value else { continue };
         for action in [Action::Create, Action::Update] {
-            let Ok(row) = parse_input(table, &[], &map, action) else { continue };
+            let Ok(row) = parsed_fields(&map, action) else { continue };
             assert!(!row.contains("hidden") || action == Action::Create);
             // What is shown of it can be written again and is the same.
             let shown = to_json(table, row.clone(), false);
-            let again = parse_input(table, &[], &shown, action).expect("what was taken is taken again");
+            let again = parsed_fields(&shown, action).expect("what was taken is taken again");
             assert_eq!(to_json(table, again, false), shown);
         }
     }

@@ -48,6 +48,9 @@ impl<'de> Deserialize<'de> for Callback {
         }
         let Written { webhook } = Written::deserialize(deserializer)?;
         let url = Url::parse(&webhook).map_err(|e| serde::de::Error::custom(format!("webhook: {e}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(serde::de::Error::custom("webhook: must be an http or https URL"));
+        }
         Ok(Self::Webhook(url))
     }
 }
@@ -101,6 +104,20 @@ impl Callback {
     pub fn tell_beside(&self, auth: &Auth, name: &'static str, args: Vec<Json>) {
         let (callback, auth) = (self.clone(), auth.clone());
         tokio::spawn(async move { callback.tell(auth.outbound(), name, args).await });
+    }
+
+    /// As [`Callback::tell_beside`] for what any request can cause in any number: when too many are under
+    /// way it is dropped, and the log says so.
+    pub(crate) fn notice(&self, auth: &Auth, name: &'static str, args: Vec<Json>) {
+        let Some(place) = auth.outbound().beside() else {
+            tracing::warn!(callback = name, "callback dropped: too many are under way");
+            return;
+        };
+        let (callback, auth) = (self.clone(), auth.clone());
+        tokio::spawn(async move {
+            callback.tell(auth.outbound(), name, args).await;
+            drop(place);
+        });
     }
 }
 

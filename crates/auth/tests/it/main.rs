@@ -1,6 +1,9 @@
 //! The library as its users see it: embedded in apps of their own. One binary, so that it links once.
 
 #[expect(dead_code, reason = "an example's main is not called here")]
+#[path = "../../examples/database_hooks.rs"]
+mod database_hooks;
+#[expect(dead_code, reason = "an example's main is not called here")]
 #[path = "../../examples/embed_axum.rs"]
 mod embed_axum;
 #[expect(dead_code, reason = "an example's main is not called here")]
@@ -21,6 +24,9 @@ mod guards;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod holes;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod hooks;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod mailed;

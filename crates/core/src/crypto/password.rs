@@ -27,14 +27,18 @@ use std::thread;
 use argon2::{Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::sign::{constant_time_eq, hex_encode};
 use super::{CryptoError, Random};
+use crate::config::PasswordCallbacks;
 use crate::error::{self, Error};
+use crate::hooks::Callback;
+use crate::outbound::Outbound;
 
 /// Better Auth's scrypt: N = 2^14, r = 16, p = 1, 64 bytes.
 const SCRYPT_LOG_N: u8 = 14;
@@ -171,7 +175,12 @@ pub struct Passwords {
     random: Random,
     queue: SyncSender<Job>,
     load: Arc<Load>,
+    /// `emailAndPassword.password`: hashes of the operator's own, and the client that asks for them.
+    own: Option<Arc<(PasswordCallbacks, Outbound)>>,
 }
+
+/// The longest hash that a function of the operator's may answer, in bytes.
+const MAX_OWN_HASH: usize = 1024;
 
 #[derive(Default)]
 struct Load {
@@ -213,7 +222,35 @@ impl Passwords {
                 tracing::error!(%error, "a password hashing thread could not be started");
             }
         }
-        Self { kind, random, queue, load }
+        Self { kind, random, queue, load, own: None }
+    }
+
+    /// The same with functions of the operator's own in place of hashing or comparing or both.
+    #[must_use]
+    pub fn calling(mut self, own: PasswordCallbacks, outbound: Outbound) -> Self {
+        if own.hash.is_some() || own.verify.is_some() {
+            self.own = Some(Arc::new((own, outbound)));
+        }
+        self
+    }
+
+    /// Asks a function of the operator's. What it says when it fails is logged and not answered: it has
+    /// been given a password.
+    async fn ask(
+        callback: &Callback,
+        outbound: &Outbound,
+        name: &'static str,
+        args: Vec<Json>,
+    ) -> Result<Json, PasswordError> {
+        callback.call(outbound, name, args).await.map_err(|error| match error {
+            Error::Refused(refusal) if refusal.code.status == StatusCode::SERVICE_UNAVAILABLE => {
+                PasswordError::Busy
+            }
+            error => {
+                tracing::error!(callback = name, %error, "callback failed");
+                PasswordError::Failed
+            }
+        })
     }
 
     /// Hashes a new password with the configured kind and a fresh salt.
@@ -221,6 +258,16 @@ impl Passwords {
     /// # Errors
     /// See [`PasswordError`].
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        if let Some((PasswordCallbacks { hash: Some(callback), .. }, outbound)) = self.own.as_deref() {
+            let name = "emailAndPassword.password.hash";
+            return match Self::ask(callback, outbound, name, vec![Json::from(password)]).await? {
+                Json::String(hash) if !hash.is_empty() && hash.len() <= MAX_OWN_HASH => Ok(hash),
+                _ => {
+                    tracing::error!("{name} did not answer a text of 1 to {MAX_OWN_HASH} bytes");
+                    Err(PasswordError::Failed)
+                }
+            };
+        }
         let password = normalised(password);
         if matches!(self.kind, HashKind::Bcrypt { .. }) && password.len() > BCRYPT_MAX {
             return Err(PasswordError::TooLong);
@@ -236,8 +283,19 @@ impl Passwords {
     /// # Errors
     /// See [`PasswordError`]; a hash that cannot be read is no error but [`Verdict::Wrong`].
     pub async fn verify(&self, stored: &str, password: &str) -> Result<Verdict, PasswordError> {
+        let own = self.own.as_deref();
+        if let Some((PasswordCallbacks { verify: Some(callback), .. }, outbound)) = own {
+            let args = vec![json!({ "hash": stored, "password": password })];
+            return match Self::ask(callback, outbound, "emailAndPassword.password.verify", args).await? {
+                Json::Bool(true) => Ok(Verdict::Right),
+                // Nothing but a plain yes lets anybody in.
+                _ => Ok(Verdict::Wrong),
+            };
+        }
         let password = Zeroizing::new(password.to_owned());
         match self.run(Task::Verify { password, stored: stored.to_owned() }).await? {
+            // A hash of ours in place of which the operator's would come might not be read back.
+            Outcome::Verified(Verdict::RightButWeak) if own.is_some() => Ok(Verdict::Right),
             Outcome::Verified(verdict) => Ok(verdict),
             Outcome::Hashed(_) => Err(PasswordError::Failed),
         }
@@ -249,6 +307,9 @@ impl Passwords {
     /// # Errors
     /// See [`PasswordError`].
     pub async fn pretend(&self, password: &str) -> Result<(), PasswordError> {
+        if self.own.is_some() {
+            return self.hash(password).await.map(drop);
+        }
         let password = Zeroizing::new(password.to_owned());
         self.run(Task::Pretend { password }).await.map(|_| ())
     }

@@ -5,6 +5,7 @@
 //! rules. [`Call`] is what remains when all of that went well; `http::routes` does it in that order.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, Method};
@@ -47,6 +48,34 @@ pub struct Request {
     pub id: Option<RequestId>,
     /// Did the request itself carry a `Cookie` header? (A session from `Authorization` is no cookie.)
     pub had_cookies: bool,
+    /// Origins that the operator's function trusts for this request.
+    pub(crate) also_trusted: AlsoTrusted,
+}
+
+/// Answer of `trustedOrigins` where that is a function; asked once, before the request is routed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AlsoTrusted(pub Arc<[String]>);
+
+impl AlsoTrusted {
+    /// Asks. A function that fails trusts nobody, so what hangs on it is refused.
+    pub(crate) async fn ask(auth: &Auth, parts: &http::request::Parts) -> Self {
+        let Some(callback) = &auth.config().trusted_origins.asked else { return Self::default() };
+        let request = Request::of_parts(auth, parts.clone());
+        match callback.call(auth.outbound(), "trustedOrigins", vec![request.for_webhook()]).await {
+            Ok(Json::Array(all)) => {
+                Self(all.into_iter().filter_map(|one| one.as_str().map(str::to_owned)).collect())
+            }
+            Ok(Json::Null) => Self::default(),
+            Ok(_) => {
+                tracing::error!("trustedOrigins did not answer a list; nobody more is trusted");
+                Self::default()
+            }
+            Err(error) => {
+                tracing::error!(%error, "trustedOrigins failed; nobody more is trusted");
+                Self::default()
+            }
+        }
+    }
 }
 
 impl Request {
@@ -66,6 +95,7 @@ impl Request {
             ip: auth.client_ip().find(&parts.headers),
             id: parts.extensions.get().cloned(),
             had_cookies: parts.headers.contains_key(http::header::COOKIE),
+            also_trusted: parts.extensions.get::<AlsoTrusted>().cloned().unwrap_or_default(),
             headers: parts.headers,
             auth: auth.clone(),
         };
@@ -121,7 +151,7 @@ impl Request {
     }
 
     fn trusts(&self, url: &str, allow_relative: bool) -> bool {
-        trusts(&self.auth, &self.headers, url, allow_relative)
+        trusts(&self.auth, &self.headers, &self.also_trusted, url, allow_relative)
     }
 
     /// Checks `Origin` (or `Referer`) when the request carries cookies, or always when forced.
@@ -237,6 +267,8 @@ impl Request {
             map.insert("$type".into(), Json::from("Context"));
             map.insert("path".into(), Json::from(self.path.as_str()));
             map.insert("query".into(), Json::Object(self.query.clone()));
+            let params = self.params.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str())));
+            map.insert("params".into(), Json::Object(params.collect()));
         }
         context
     }
@@ -296,7 +328,13 @@ pub(crate) fn own_origin(auth: &Auth, headers: &HeaderMap) -> String {
 }
 
 /// Is this URL's origin ours or a trusted one?
-pub(crate) fn trusts(auth: &Auth, headers: &HeaderMap, url: &str, allow_relative: bool) -> bool {
+pub(crate) fn trusts(
+    auth: &Auth,
+    headers: &HeaderMap,
+    also: &AlsoTrusted,
+    url: &str,
+    allow_relative: bool,
+) -> bool {
     let config = auth.config();
     if origin::matches(url, &own_origin(auth, headers), allow_relative) {
         return true;
@@ -314,7 +352,8 @@ pub(crate) fn trusts(auth: &Auth, headers: &HeaderMap, url: &str, allow_relative
             }
         }
     }
-    config.trusted_origins.iter().any(|pattern| origin::matches(url, pattern, allow_relative))
+    let mut patterns = config.trusted_origins.iter().chain(also.0.iter()).filter(|one| !one.is_empty());
+    patterns.any(|pattern| origin::matches(url, pattern, allow_relative))
 }
 
 /// A header's name, as text or as a constant.

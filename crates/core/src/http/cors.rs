@@ -13,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::call::{own_origin, trusts};
+use super::call::{AlsoTrusted, own_origin, trusts};
 use crate::auth::Auth;
 
 /// Always allowed: what Better Auth's client sends.
@@ -47,7 +47,7 @@ const WAITS: [&str; 2] = ["x-retry-after", "retry-after"];
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// The trusted origin, another than ours, that a request comes from.
-pub(crate) fn trusted_origin(auth: &Auth, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn trusted_origin(auth: &Auth, headers: &HeaderMap, also: &AlsoTrusted) -> Option<HeaderValue> {
     if !auth.config().cors {
         return None;
     }
@@ -55,7 +55,7 @@ pub(crate) fn trusted_origin(auth: &Auth, headers: &HeaderMap) -> Option<HeaderV
     let origin = all.next()?;
     let text = origin.to_str().ok()?;
     // "null" is everybody's; two origins are nobody's.
-    if all.next().is_some() || text == "null" || !trusts(auth, headers, text, false) {
+    if all.next().is_some() || text == "null" || !trusts(auth, headers, also, text, false) {
         return None;
     }
     (text != own_origin(auth, headers)).then(|| origin.clone())

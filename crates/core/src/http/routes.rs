@@ -15,16 +15,18 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::answer::{Answer, Content};
 use super::body::FromFields;
-use super::call::{Access, Call, Request};
+use super::call::{Access, AlsoTrusted, Call, Request};
 use super::cookies::Cookies;
 use super::{cors, rate_limit};
 use crate::auth::Auth;
+use crate::config::BaseUrl;
 use crate::crypto::decode_lenient;
-use crate::error::{self, Error};
+use crate::database_hooks;
+use crate::error::{self, Code, Error};
 use crate::events::{Event, Kind};
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
@@ -206,15 +208,25 @@ impl Routes {
 }
 
 /// What every request meets before it is routed, known path or not.
-async fn guard(State(auth): State<Auth>, http: HttpRequest, next: Next) -> Response {
-    let origin = cors::trusted_origin(&auth, http.headers());
-    let mut response = if origin.is_some() && cors::is_preflight(http.method(), http.headers()) {
+async fn guard(State(auth): State<Auth>, mut http: HttpRequest, next: Next) -> Response {
+    let mut origin = cors::trusted_origin(&auth, http.headers(), &AlsoTrusted::default());
+    let preflight = cors::is_preflight(http.method(), http.headers());
+    if preflight {
+        origin = also_trust(&auth, &mut http, origin).await;
+    }
+    let mut response = if origin.is_some() && preflight {
         // Not counted: it is the browser's question, and would halve what a client may do.
         next.run(http).await
     } else {
         let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
         match auth.rate_limits().refuse(&auth, http.method(), http.headers(), &path).await {
-            Ok(None) => next.run(http).await,
+            Ok(None) => {
+                // After the limits: they bound what a client can make the operator's function do.
+                if !preflight {
+                    origin = also_trust(&auth, &mut http, origin).await;
+                }
+                next.run(http).await
+            }
             Ok(Some(refusal)) => {
                 auth.tell(Event::of_head(Kind::RateLimited, &auth, &http));
                 refusal.into_response()
@@ -226,12 +238,30 @@ async fn guard(State(auth): State<Auth>, http: HttpRequest, next: Next) -> Respo
     response
 }
 
+/// Asks the operator's function about a request, where there is one; the origin that is trusted then.
+async fn also_trust(
+    auth: &Auth,
+    http: &mut HttpRequest,
+    origin: Option<http::HeaderValue>,
+) -> Option<http::HeaderValue> {
+    if auth.config().trusted_origins.asked.is_none() {
+        return origin;
+    }
+    let (parts, body) = std::mem::take(http).into_parts();
+    let also = AlsoTrusted::ask(auth, &parts).await;
+    *http = HttpRequest::from_parts(parts, body);
+    let origin = origin.or_else(|| cors::trusted_origin(auth, http.headers(), &also));
+    http.extensions_mut().insert(also);
+    origin
+}
+
 /// Is this a trusted origin's preflight for a path that is not disabled?
 fn may_ask(auth: &Auth, routes: &[Route], http: &HttpRequest) -> bool {
     let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
+    let also = http.extensions().get::<AlsoTrusted>().cloned().unwrap_or_default();
     let disabled = &auth.config().settings.disabled_paths;
     cors::is_preflight(http.method(), http.headers())
-        && cors::trusted_origin(auth, http.headers()).is_some()
+        && cors::trusted_origin(auth, http.headers(), &also).is_some()
         && !disabled.contains(&path)
         && !routes.iter().any(|route| disabled.contains(&route.doc.path))
 }
@@ -242,10 +272,34 @@ pub async fn not_found() -> Response {
 }
 
 async fn serve(route: &Route, auth: Auth, http: HttpRequest) -> Response {
-    match handle(route, auth, http).await {
+    match handle(route, auth.clone(), http).await {
         Ok(answer) => answer.into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            notice_of(&auth, &error);
+            error.into_response()
+        }
     }
+}
+
+/// Tells `onAPIError.onError` of an answer that is an error (better-auth 1.7.6 `api/index`).
+fn notice_of(auth: &Auth, error: &Error) {
+    let settings = &auth.config().settings;
+    let Some(callback) = &settings.on_api_error.on_error else { return };
+    let told = match error {
+        Error::Refused(refusal) if refusal.code.status == StatusCode::FOUND => return,
+        Error::Refused(refusal) => {
+            let Code { status, code, message } = &refusal.code;
+            let body = refusal.body.clone().unwrap_or_else(|| json!({ "message": message, "code": code }));
+            json!({ "name": "APIError", "message": message, "status": status.as_u16(), "body": body })
+        }
+        Error::Broken(source) => json!({ "name": "Error", "message": source.to_string() }),
+    };
+    let base_url = match &auth.config().base_url {
+        BaseUrl::Fixed(url) => url.origin().ascii_serialization() + &auth.config().base_path,
+        _ => String::new(),
+    };
+    let context = json!({ "$type": "AuthContext", "baseURL": base_url, "appName": auth.config().app_name });
+    callback.notice(auth, "onAPIError.onError", vec![told, context]);
 }
 
 /// The values of a path's parameters, decoded where they can be: axum's own would answer a 400 of its
@@ -291,7 +345,12 @@ async fn handle(route: &Route, auth: Auth, http: HttpRequest) -> Result<Answer, 
         request.body = read_body(&request.headers, body, config.max_body_bytes, route.form).await?;
     }
     request.check_mutation()?;
-    let mut answer = (route.handler)(request, route.csrf).await?;
+    let mut answer = if auth.hooks().is_empty() {
+        (route.handler)(request, route.csrf).await?
+    } else {
+        let context = request.context_for_webhook();
+        database_hooks::during(context, (route.handler)(request, route.csrf)).await?
+    };
     // A session cookie on its way out: other forms of it may go along (bearer's `set-auth-token`).
     if let Some(cookie) = answer.cookies.last(&auth.cookies().session_token.name)
         && !cookie.is_removal()

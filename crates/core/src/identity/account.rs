@@ -5,7 +5,7 @@ use super::user::User;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::{Db, Filter, Row};
+use crate::store::{Agreed, Db, Filter, Row};
 use crate::table;
 
 /// The provider of accounts with a password; their `accountId` is the user's id.
@@ -51,22 +51,39 @@ impl Account {
         Ok(db.find(Self::KEY, &own).await?.map(Self::from_row).transpose()?)
     }
 
-    /// Gives a user a password.
+    /// Gives a user a password; `None` when a hook of the operator's says no.
     pub async fn create_credential(
         auth: &Auth,
         db: &mut Db<'_>,
         user: &User,
         hash: String,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
+        let row = Self::credential_row(auth, Some(&user.id), hash);
+        Ok(rows::create(auth, db, Self::KEY, row).await?.map(Self::from_row).transpose()?)
+    }
+
+    /// Asks the operator's hooks about [`Account::create_credential`]. `user`: the id, where it is known
+    /// before the user is written.
+    pub async fn ask_create_credential(
+        auth: &Auth,
+        agreed: &mut Agreed,
+        user: Option<&str>,
+        hash: String,
+    ) -> Result<(), Error> {
+        rows::ask_create(auth, agreed, Self::KEY, Self::credential_row(auth, user, hash)).await
+    }
+
+    fn credential_row(auth: &Auth, user: Option<&str>, hash: String) -> Row {
         let now = auth.clock().now();
-        let row = Row::new()
-            .with(Self::ACCOUNT_ID.key, user.id.as_str())
-            .with(Self::PROVIDER_ID.key, CREDENTIAL)
-            .with(Self::USER_ID.key, user.id.as_str())
-            .with(Self::PASSWORD.key, hash)
-            .with(Self::CREATED_AT.key, now)
-            .with(Self::UPDATED_AT.key, now);
-        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
+        let mut row = Row::new();
+        if let Some(user) = user {
+            row.set(Self::ACCOUNT_ID.key, user);
+        }
+        row.set(Self::PROVIDER_ID.key, CREDENTIAL);
+        if let Some(user) = user {
+            row.set(Self::USER_ID.key, user);
+        }
+        row.with(Self::PASSWORD.key, hash).with(Self::CREATED_AT.key, now).with(Self::UPDATED_AT.key, now)
     }
 
     /// A user's ways to sign in.
@@ -78,6 +95,20 @@ impl Account {
     /// Deletes what the filter takes; how many those were.
     pub async fn delete(auth: &Auth, db: &mut Db<'_>, filter: &Filter) -> Result<u64, Error> {
         rows::delete(auth, db, Self::KEY, filter).await
+    }
+
+    /// Asks the operator's hooks about [`Account::delete`].
+    pub async fn ask_delete(auth: &Auth, agreed: &mut Agreed, filter: &Filter) -> Result<(), Error> {
+        rows::ask_delete(auth, agreed, Self::KEY, filter).await
+    }
+
+    /// Asks the operator's hooks about [`Account::set_password`] and [`Account::replace_password`].
+    pub async fn ask_password(auth: &Auth, agreed: &mut Agreed, hash: String) -> Result<(), Error> {
+        rows::ask_update(auth, agreed, Self::KEY, &Self::password_changes(auth, hash)).await
+    }
+
+    fn password_changes(auth: &Auth, hash: String) -> Row {
+        Row::new().with(Self::PASSWORD.key, hash).with(Self::UPDATED_AT.key, auth.clock().now())
     }
 
     /// Replaces the hash, whatever it was.
@@ -102,8 +133,7 @@ impl Account {
         filter: &Filter,
         hash: String,
     ) -> Result<bool, Error> {
-        let changes =
-            Row::new().with(Self::PASSWORD.key, hash).with(Self::UPDATED_AT.key, auth.clock().now());
+        let changes = Self::password_changes(auth, hash);
         Ok(rows::update(auth, db, Self::KEY, filter, changes).await?.is_some())
     }
 }

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Account, Session, User, Verification};
+use super::{Account, Session, User, Verification, functions};
+use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::config::{AdditionalFields, ConfigError, FieldSettings, Settings, nearest};
 use crate::error::{self, Error};
@@ -78,13 +79,15 @@ pub enum Action {
 
 /// Reads the fields that are not Better Auth's own (`core`) from a client's object: unknown ones are
 /// passed over, forbidden ones refused (better-auth 1.7.6 `db/schema` parseInputData).
-pub fn parse_input(
-    table: &Table,
+pub async fn parse_input(
+    auth: &Auth,
+    table: &str,
     core: &[&str],
     data: &Map<String, Json>,
     action: Action,
 ) -> Result<Row, Error> {
     let mut row = Row::new();
+    let table = auth.table(table);
     for column in table.columns.iter().filter(|column| !core.contains(&&*column.key)) {
         let default = match &column.default {
             DefaultValue::Value(value) => Some(value.clone()),
@@ -102,6 +105,10 @@ pub fn parse_input(
                 }
             }
             Some(value) => {
+                if let Some(made) = functions::input(auth, &table.key, &column.key, value).await? {
+                    row.set(column.key.clone(), made);
+                    continue;
+                }
                 let Some(value) = from_json(column.kind, value) else {
                     let message =
                         format!("[body.{}] Invalid input: expected {}", column.key, expected(column.kind));
@@ -112,6 +119,8 @@ pub fn parse_input(
             None if action == Action::Create => {
                 if let Some(default) = default {
                     row.set(column.key.clone(), default);
+                } else if let Some(made) = functions::default_of(auth, &table.key, &column.key).await? {
+                    row.set(column.key.clone(), made);
                 } else if column.required && !matches!(column.default, DefaultValue::Now) {
                     return Err(error::MISSING_FIELD.saying(format!("{} is required", column.key)).into());
                 }
@@ -206,14 +215,10 @@ fn column(table: &str, name: &str, field: &FieldSettings) -> Result<Column, Conf
     if let Some(name) = &field.field_name {
         column.name.clone_from(name);
     }
-    if let Some(default) = &field.default_value {
+    // A function is called when the row is made (`identity/functions.rs`).
+    let is_function = |value: &&Json| value.get("webhook").is_some();
+    if let Some(default) = field.default_value.as_ref().filter(|value| !is_function(value)) {
         let value = match default {
-            Json::Object(map) if map.contains_key("webhook") => {
-                return Err(ConfigError::new(
-                    key + ".defaultValue",
-                    "a function is not supported yet; write a value",
-                ));
-            }
             Json::Object(map) if map.contains_key("$date") => {
                 map.get("$date").and_then(Json::as_str).and_then(Timestamp::parse).map(Value::Time)
             }

@@ -5,6 +5,7 @@ mod account;
 mod cache;
 mod elsewhere;
 mod fields;
+pub(crate) mod functions;
 pub mod password;
 mod policy;
 mod proof;

@@ -9,9 +9,10 @@ use super::rows;
 use super::user::User;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::database_hooks::{Model, Verb};
+use crate::error::{self, Error};
 use crate::http::{Cookies, Request};
-use crate::store::{Db, DefaultValue, Filter, Query, Row};
+use crate::store::{Agreed, Db, DefaultValue, Filter, Query, Row};
 use crate::table;
 
 table! {
@@ -76,17 +77,74 @@ impl Session {
         fields: Row,
     ) -> Result<Self, Error> {
         let auth = &request.auth;
+        let row = Self::new_row(request, Some(&user.id), remember, fields);
+        // A hook of the operator's says no.
+        let refused = || Error::from(error::FAILED_TO_CREATE_SESSION);
+        let Some(elsewhere) = Elsewhere::of(auth) else {
+            let row = rows::create(auth, db, Self::KEY, row).await?.ok_or_else(refused)?;
+            return Ok(Self::from_row(row)?);
+        };
+        let in_database = auth.config().sessions.in_database();
+        let row = if in_database {
+            rows::create(auth, db, Self::KEY, row).await?.ok_or_else(refused)?
+        } else {
+            let row = rows::prepared(auth, db, Self::KEY, row).await?.ok_or_else(refused)?;
+            // No database counts here (better-auth 1.7.6 createSession).
+            let id = row.text(Self::ID.key).map_or_else(|| auth.random().id(), str::to_owned);
+            let mut whole = Row::new().with(Self::ID.key, id);
+            whole.extend(row);
+            whole
+        };
+        let map = if in_database {
+            map_of_stored(auth, Self::KEY, Self::OWN, row.clone())
+        } else {
+            map_of(row.clone())
+        };
+        let session = Self::from_row(row.clone())?;
+        let user = map_of_stored(auth, User::KEY, User::OWN, user.clone().into_row());
+        // As the row has them: a hook may have laid others over.
+        let (token, expires_at) = (session.token.clone(), session.expires_at);
+        db.after_commit(async move { elsewhere.store(map, user, token, expires_at).await }).await?;
+        if !in_database {
+            rows::created(auth, db, Self::KEY, row).await?;
+        }
+        Ok(session)
+    }
+
+    /// Asks the operator's hooks about [`Session::create`]. `user`: the id, where it is known before the
+    /// user is written.
+    ///
+    /// # Errors
+    /// A hook refuses: in words of its own, or `FAILED_TO_CREATE_SESSION`.
+    pub async fn ask_create(
+        request: &Request,
+        agreed: &mut Agreed,
+        user: Option<&str>,
+        remember: bool,
+        fields: Row,
+    ) -> Result<(), Error> {
+        let row = Self::new_row(request, user, remember, fields);
+        rows::ask_create(&request.auth, agreed, Self::KEY, row).await?;
+        if agreed.refuses(Model::Session, Verb::Create) {
+            return Err(error::FAILED_TO_CREATE_SESSION.into());
+        }
+        Ok(())
+    }
+
+    fn new_row(request: &Request, user: Option<&str>, remember: bool, fields: Row) -> Row {
+        let auth = &request.auth;
         let now = request.now;
         let lifetime = if remember { auth.config().session.expires_in } else { 86_400 };
-        let expires_at = now.plus_seconds(lifetime);
-        let token = auth.random().id();
         // The order in which Better Auth writes them into secondary storage.
         let mut row = Row::new()
             .with(Self::IP_ADDRESS.key, request.ip.as_deref().unwrap_or_default())
             .with(Self::USER_AGENT.key, request.header("user-agent").unwrap_or_default())
-            .with(Self::EXPIRES_AT.key, expires_at)
-            .with(Self::USER_ID.key, user.id.as_str())
-            .with(Self::TOKEN.key, token.as_str())
+            .with(Self::EXPIRES_AT.key, now.plus_seconds(lifetime));
+        if let Some(user) = user {
+            row.set(Self::USER_ID.key, user);
+        }
+        let mut row = row
+            .with(Self::TOKEN.key, auth.random().id())
             .with(Self::CREATED_AT.key, now)
             .with(Self::UPDATED_AT.key, now);
         row.extend(fields.into_iter().filter(|(key, _)| !Self::OWN.contains(&&**key)).collect::<Row>());
@@ -97,32 +155,7 @@ impl Session {
                 row.set(column.key.clone(), value.clone());
             }
         }
-        let Some(elsewhere) = Elsewhere::of(auth) else {
-            return Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?);
-        };
-        let user = map_of_stored(auth, User::KEY, User::OWN, user.clone().into_row());
-        let in_database = auth.config().sessions.in_database();
-        let store = async move |db: &mut Db<'_>, row: Row| {
-            let session = if in_database {
-                map_of_stored(auth, Self::KEY, Self::OWN, row.clone())
-            } else {
-                map_of(row.clone())
-            };
-            db.after_commit(async move { elsewhere.store(session, user, token, expires_at).await }).await?;
-            Ok::<_, Error>(row)
-        };
-        let row = if in_database {
-            let row = rows::create(auth, db, Self::KEY, row).await?;
-            store(db, row).await?
-        } else {
-            rows::create_elsewhere(auth, Self::KEY, row, |row| {
-                let mut whole = Row::new().with(Self::ID.key, row.text(Self::ID.key).unwrap_or_default());
-                whole.extend(row);
-                store(db, whole)
-            })
-            .await?
-        };
-        Ok(Self::from_row(row)?)
+        row
     }
 
     /// The session of a token with its user, in one query; expired ones too.
@@ -200,16 +233,21 @@ impl Session {
         };
         let row = if auth.config().sessions.in_database() {
             let row = rows::update(auth, db, Self::KEY, &Self::TOKEN.is(token), changes.clone()).await?;
-            if row.is_some() {
+            if let Some(row) = &row {
                 let token = token.to_owned();
+                // As the row has them: a hook may have laid others over, or said no.
+                let changes = as_stored(auth, &changes, row);
                 db.after_commit(async move { elsewhere.change(&token, changes).await.map(|_| ()) }).await?;
             }
             row
         } else {
-            rows::update_elsewhere(auth, Self::KEY, changes, |changes| async move {
-                Ok(elsewhere.change(token, changes).await?.map(Self::into_row))
-            })
-            .await?
+            let Some(changes) = rows::changes(auth, db, Self::KEY, changes).await? else {
+                // A hook says no: it stays as it is.
+                return Ok(elsewhere.find(token).await?.map(|found| found.session));
+            };
+            let row = elsewhere.change(token, changes).await?.map(Self::into_row);
+            rows::changed(auth, db, Self::KEY, row.clone()).await?;
+            row
         };
         Ok(row.map(Self::from_row).transpose()?)
     }
@@ -251,6 +289,30 @@ impl Session {
         Self::end_elsewhere(auth, db, user, None).await?;
         Self::end_rows(auth, db, Self::USER_ID.is(user)).await?;
         Ok(())
+    }
+
+    /// Asks the operator's hooks about [`Session::delete_all`] and [`Session::delete_with_user`].
+    pub async fn ask_delete_all(auth: &Auth, agreed: &mut Agreed, user: &str) -> Result<(), Error> {
+        Self::ask_end(auth, agreed, Self::USER_ID.is(user)).await
+    }
+
+    /// Asks the operator's hooks about [`Session::delete`].
+    pub async fn ask_delete(auth: &Auth, agreed: &mut Agreed, token: &str) -> Result<(), Error> {
+        Self::ask_end(auth, agreed, Self::TOKEN.is(token)).await
+    }
+
+    /// Sessions that the database does not have end without hooks (better-auth 1.7.6 deleteSession).
+    async fn ask_end(auth: &Auth, agreed: &mut Agreed, filter: Filter) -> Result<(), Error> {
+        let config = auth.config();
+        if !config.sessions.in_database() {
+            return Ok(());
+        }
+        let filter = if config.preserve_sessions {
+            filter.and(Self::EXPIRES_AT.gt(auth.clock().now()))
+        } else {
+            filter
+        };
+        rows::ask_delete(auth, agreed, Self::KEY, &filter).await
     }
 
     /// Ends all sessions of a user but one.
@@ -321,6 +383,14 @@ impl Session {
     pub fn view(&self, auth: &Auth) -> Map<String, Json> {
         to_json(auth.table(Self::KEY), self.clone().into_row(), false)
     }
+}
+
+/// The changes with the values that the row has now, and what hooks and functions have changed besides.
+fn as_stored(auth: &Auth, changes: &Row, row: &Row) -> Row {
+    let table = auth.table(Session::KEY);
+    let own = |key: &str| Session::OWN.contains(&key) && !changes.contains(key);
+    let columns = table.columns.iter().filter(|column| !own(&column.key));
+    columns.filter_map(|column| Some((column.key.clone(), row.get(&column.key)?.clone()))).collect()
 }
 
 /// How a session is handed over.

@@ -9,7 +9,7 @@ use crate::auth::Auth;
 use crate::error::Error;
 use crate::events::{Kind, Reason};
 use crate::http::{Cookies, Request};
-use crate::store::{Db, Row};
+use crate::store::{Agreed, Db, Row};
 
 /// Somebody who has proven who they are and wants a session.
 #[derive(Debug)]
@@ -73,12 +73,8 @@ impl Auth {
 
     async fn let_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
         let mut along = Cookies::new();
-        for gate in &self.seams().gate_sign_in {
-            if let Some(mut challenge) = gate.gate(db, &who, &mut along).await? {
-                along.extend(std::mem::take(&mut challenge.cookies));
-                challenge.cookies = along;
-                return Ok(SignedIn::Challenge(challenge));
-            }
+        if let Some(challenge) = self.gates(db, &who, &mut along).await? {
+            return Ok(SignedIn::Challenge(challenge));
         }
         let SignIn { request, user, remember, fields, .. } = who;
         let session = Session::create(request, db, &user, remember, fields).await?;
@@ -86,5 +82,40 @@ impl Auth {
         let mut cookies = hand_over(request, db, &current, Handed { remember: Some(remember) }).await?;
         cookies.extend(along);
         Ok(SignedIn::Session(Box::new(current), cookies))
+    }
+
+    /// The same where the operator's hooks have been asked about the session already
+    /// ([`Session::ask_create`]): before the user was made, say, whom nobody wants without one.
+    pub async fn sign_in_agreed(&self, who: SignIn<'_>, agreed: Agreed) -> Result<SignedIn, Error> {
+        let mut along = Cookies::new();
+        if let Some(challenge) = self.gates(&mut self.db(), &who, &mut along).await? {
+            return Ok(SignedIn::Challenge(challenge));
+        }
+        let SignIn { request, user, remember, fields, .. } = who;
+        let mut tx = self.begin_agreed(agreed).await?;
+        let session = Session::create(request, &mut tx.db(), &user, remember, fields).await?;
+        tx.commit().await?;
+        let current = SessionUser { session, user };
+        let handed = Handed { remember: Some(remember) };
+        let mut cookies = hand_over(request, &mut self.db(), &current, handed).await?;
+        cookies.extend(along);
+        Ok(SignedIn::Session(Box::new(current), cookies))
+    }
+
+    async fn gates(
+        &self,
+        db: &mut Db<'_>,
+        who: &SignIn<'_>,
+        along: &mut Cookies,
+    ) -> Result<Option<Challenge>, Error> {
+        for gate in &self.seams().gate_sign_in {
+            if let Some(mut challenge) = gate.gate(db, who, along).await? {
+                let mut cookies = std::mem::take(along);
+                cookies.extend(std::mem::take(&mut challenge.cookies));
+                challenge.cookies = cookies;
+                return Ok(Some(challenge));
+            }
+        }
+        Ok(None)
     }
 }

@@ -1,5 +1,6 @@
 //! The `user` table.
 
+use http::StatusCode;
 use serde_json::{Map, Value as Json};
 
 use super::account::Account;
@@ -8,8 +9,9 @@ use super::rows;
 use super::session::Session;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::store::{Db, Filter, Row};
+use crate::database_hooks::{Model, Verb};
+use crate::error::{self, Code, Error};
+use crate::store::{Agreed, Db, Filter, Row};
 use crate::table;
 use unicode_normalization::UnicodeNormalization;
 
@@ -61,16 +63,48 @@ impl User {
 
     /// Writes a new user and reads it back as stored.
     pub async fn create(auth: &Auth, db: &mut Db<'_>, fields: Row) -> Result<Self, Error> {
+        match rows::create(auth, db, Self::KEY, Self::new_row(auth, fields)).await? {
+            Some(row) => Ok(Self::from_row(row)?),
+            // A hook of the operator's says no.
+            None => Err(error::FAILED_TO_CREATE_USER.at(StatusCode::BAD_REQUEST).into()),
+        }
+    }
+
+    /// Asks the operator's hooks about [`User::create`]; the id that the user will have, where it is
+    /// known beforehand. `fields` has it from then on.
+    ///
+    /// # Errors
+    /// A hook refuses: in words of its own, or `FAILED_TO_CREATE_USER`.
+    pub async fn ask_create(
+        auth: &Auth,
+        agreed: &mut Agreed,
+        fields: &mut Row,
+    ) -> Result<Option<String>, Error> {
+        *fields = rows::with_id(auth, Self::KEY, std::mem::take(fields)).await?;
+        rows::ask_create(auth, agreed, Self::KEY, Self::new_row(auth, fields.clone())).await?;
+        let asked = agreed.0.iter().rfind(|one| one.model == Model::User && one.verb == Verb::Create);
+        let row = match asked.map(|asked| &asked.over) {
+            Some(Some(row)) => row,
+            Some(None) => return Err(error::FAILED_TO_CREATE_USER.at(StatusCode::BAD_REQUEST).into()),
+            None => fields,
+        };
+        Ok(row.text(Self::ID.key).map(str::to_owned))
+    }
+
+    fn new_row(auth: &Auth, fields: Row) -> Row {
         let now = auth.clock().now();
-        let mut row = fields;
-        row.set(Self::CREATED_AT.key, now);
-        row.set(Self::UPDATED_AT.key, now);
-        Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?)
+        fields.with(Self::CREATED_AT.key, now).with(Self::UPDATED_AT.key, now)
     }
 
     /// Changes fields and reads the user back; `None` when the user is gone.
     pub async fn update(auth: &Auth, db: &mut Db<'_>, id: &str, changes: Row) -> Result<Option<Self>, Error> {
         Self::update_if(auth, db, &Self::ID.is(id), changes).await
+    }
+
+    /// Asks the operator's hooks about [`User::update`].
+    pub async fn ask_update(auth: &Auth, agreed: &mut Agreed, changes: Row) -> Result<(), Error> {
+        let changes = changes.with(Self::UPDATED_AT.key, auth.clock().now());
+        rows::ask_update(auth, agreed, Self::KEY, &changes).await
     }
 
     /// Changes fields of the user whom the filter takes; `None` when it takes none (any more).
@@ -96,6 +130,20 @@ impl User {
         Session::delete_with_user(auth, db, id).await?;
         Account::delete(auth, db, &Account::USER_ID.is(id)).await?;
         Self::delete_if(auth, db, &Self::ID.is(id)).await
+    }
+
+    /// Asks the operator's hooks about [`User::delete`].
+    ///
+    /// # Errors
+    /// A hook refuses. A user whom one wants to keep is kept with everything that is theirs.
+    pub async fn ask_delete(auth: &Auth, agreed: &mut Agreed, id: &str) -> Result<(), Error> {
+        Session::ask_delete_all(auth, agreed, id).await?;
+        Account::ask_delete(auth, agreed, &Account::USER_ID.is(id)).await?;
+        rows::ask_delete(auth, agreed, Self::KEY, &Self::ID.is(id)).await?;
+        if agreed.refuses(Model::User, Verb::Delete) {
+            return Err(Code::message(StatusCode::FORBIDDEN, "The user can not be deleted").into());
+        }
+        Ok(())
     }
 
     /// Deletes the user whom the filter takes, and nothing else of theirs; `false` when it takes none.

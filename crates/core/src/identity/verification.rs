@@ -12,9 +12,8 @@ use crate::clock::Timestamp;
 use crate::config::StoreIdentifier;
 use crate::crypto::{base64url, sha256};
 use crate::error::Error;
-use crate::mail::Outgoing;
 use crate::secondary::SecondaryStorage;
-use crate::store::{Db, Query, Row};
+use crate::store::{Agreed, Db, Query, Row, StoreError};
 use crate::table;
 
 table! {
@@ -36,9 +35,30 @@ table! {
     }
 }
 
+/// Names of an identifier, as [`names_of`] has them; in a transaction those that were asked for before
+/// it began ([`Verification::ask_create`] and its like).
+async fn stored_names(
+    auth: &Auth,
+    db: &mut Db<'_>,
+    identifier: &str,
+) -> Result<(String, Option<String>), Error> {
+    match db.agreed_name(identifier) {
+        Some(stored) => Ok((stored, Some(identifier.to_owned()))),
+        None => names_of(auth, identifier).await,
+    }
+}
+
+/// Asks for the name of an identifier before a transaction, where a function of the operator's gives it.
+async fn ask_name(auth: &Auth, agreed: &mut Agreed, identifier: &str) -> Result<(), Error> {
+    if let (stored, Some(_)) = names_of(auth, identifier).await? {
+        agreed.name(identifier, stored);
+    }
+    Ok(())
+}
+
 /// Names of an identifier: the one under which it is stored now, and the plain one under which it was
 /// before `verification.storeIdentifier` was set.
-async fn stored_names(auth: &Auth, identifier: &str) -> Result<(String, Option<String>), Error> {
+async fn names_of(auth: &Auth, identifier: &str) -> Result<(String, Option<String>), Error> {
     let Some(options) = &auth.config().settings.verification.store_identifier else {
         return Ok((identifier.to_owned(), None));
     };
@@ -136,53 +156,21 @@ impl Verification {
         expires_at: Timestamp,
     ) -> Result<Self, Error> {
         Self::sweep(auth, db).await?;
-        let (stored, _) = stored_names(auth, identifier).await?;
-        Self::create_as(auth, db, stored, value, expires_at).await
-    }
-
-    /// Stores a value together with the mail that tells it: both or neither. `replacing`: older values
-    /// under the identifier go.
-    pub async fn create_and_mail(
-        auth: &Auth,
-        identifier: &str,
-        value: &str,
-        expires_at: Timestamp,
-        replacing: bool,
-        mail: Outgoing,
-    ) -> Result<(), Error> {
-        Self::sweep(auth, &mut auth.db()).await?;
-        // Before the transaction: it may ask a function of the operator's.
-        let (stored, plain) = stored_names(auth, identifier).await?;
-        let mut tx = auth.begin().await?;
-        if replacing {
-            let names = std::iter::once(stored.clone()).chain(plain).collect();
-            Self::delete_as(auth, &mut tx.db(), names).await?;
-        }
-        Self::create_as(auth, &mut tx.db(), stored, value, expires_at).await?;
-        auth.send_mail(&mut tx.db(), mail).await?;
-        tx.commit().await
-    }
-
-    async fn create_as(
-        auth: &Auth,
-        db: &mut Db<'_>,
-        stored: String,
-        value: &str,
-        expires_at: Timestamp,
-    ) -> Result<Self, Error> {
         let now = auth.clock().now();
-        // The order in which Better Auth writes them into secondary storage.
-        let row = Row::new()
-            .with(Self::CREATED_AT.key, now)
-            .with(Self::UPDATED_AT.key, now)
-            .with(Self::VALUE.key, value)
-            .with(Self::IDENTIFIER.key, stored.as_str())
-            .with(Self::EXPIRES_AT.key, expires_at);
-        let Some(storage) = Self::secondary(auth) else {
-            return Ok(Self::from_row(rows::create(auth, db, Self::KEY, row).await?)?);
-        };
+        let (stored, _) = stored_names(auth, db, identifier).await?;
+        let row = Self::new_row(auth, &stored, value, expires_at);
         let in_database = auth.config().verifications.in_database();
-        let store = async move |db: &mut Db<'_>, row: Row| {
+        let asked = row.clone();
+        let written = if in_database {
+            rows::create(auth, db, Self::KEY, row).await?
+        } else {
+            rows::prepared(auth, db, Self::KEY, row).await?
+        };
+        let nameless = |row: Row| if row.contains("id") { row } else { row.with(Self::ID.key, "") };
+        // Where a hook of the operator's says no, nothing is stored and nobody is told: whether there is
+        // something to be stored often tells whether an address is known.
+        let Some(row) = written else { return Ok(Self::from_row(nameless(asked))?) };
+        if let Some(storage) = Self::secondary(auth) {
             let map = if in_database {
                 let own = [Self::IDENTIFIER.key, Self::VALUE.key, Self::EXPIRES_AT.key];
                 let own: Vec<&str> =
@@ -200,15 +188,38 @@ impl Verification {
                 }
             })
             .await?;
-            Ok::<_, Error>(row)
-        };
-        let row = if in_database {
-            let row = rows::create(auth, db, Self::KEY, row).await?;
-            store(db, row).await?
-        } else {
-            rows::create_elsewhere(auth, Self::KEY, row, |row| store(db, row)).await?
-        };
-        Ok(Self::from_row(row)?)
+        }
+        if !in_database {
+            rows::created(auth, db, Self::KEY, row.clone()).await?;
+        }
+        Ok(Self::from_row(nameless(row))?)
+    }
+
+    /// In the order in which Better Auth writes them into secondary storage.
+    fn new_row(auth: &Auth, stored: &str, value: &str, expires_at: Timestamp) -> Row {
+        let now = auth.clock().now();
+        Row::new()
+            .with(Self::CREATED_AT.key, now)
+            .with(Self::UPDATED_AT.key, now)
+            .with(Self::VALUE.key, value)
+            .with(Self::IDENTIFIER.key, stored)
+            .with(Self::EXPIRES_AT.key, expires_at)
+    }
+
+    /// Asks the operator's functions about [`Verification::create`].
+    pub async fn ask_create(
+        auth: &Auth,
+        agreed: &mut Agreed,
+        identifier: &str,
+        value: &str,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let (stored, plain) = names_of(auth, identifier).await?;
+        let row = Self::new_row(auth, &stored, value, expires_at);
+        if plain.is_some() {
+            agreed.name(identifier, stored);
+        }
+        rows::ask_create(auth, agreed, Self::KEY, row).await
     }
 
     /// Takes a place that one row can have; of any number of callers one gets it (`true`), the others
@@ -220,7 +231,7 @@ impl Verification {
         expires_at: Timestamp,
     ) -> Result<bool, Error> {
         let now = auth.clock().now();
-        let (stored, _) = stored_names(auth, identifier).await?;
+        let (stored, _) = stored_names(auth, db, identifier).await?;
         let row = Row::new()
             .with(Self::ID.key, auth.id_drawn_by(identifier))
             .with(Self::IDENTIFIER.key, stored.as_str())
@@ -236,11 +247,12 @@ impl Verification {
             let left = seconds_left(expires_at, now).max(1);
             return storage.swap(&key_of(&stored), None, Some((&text, left))).await;
         }
-        match rows::create(auth, db, Self::KEY, row).await {
+        // A place is taken without hooks (better-auth 1.7.6 reserveVerificationValue).
+        match db.insert(Self::KEY, row).await {
             Ok(_) => Ok(true),
             // The primary key decides, not a look beforehand.
-            Err(error) if error.is_unique() => Ok(false),
-            Err(error) => Err(error),
+            Err(StoreError::Unique { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -252,7 +264,7 @@ impl Verification {
 
     /// The newest value under an identifier, expired or not.
     pub async fn latest(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
-        let (stored, plain) = stored_names(auth, identifier).await?;
+        let (stored, plain) = stored_names(auth, db, identifier).await?;
         let names = || [Some(&stored), plain.as_ref()].into_iter().flatten();
         if let Some(storage) = Self::secondary(auth) {
             for name in names() {
@@ -293,7 +305,7 @@ impl Verification {
     ///
     /// Older values under the identifier go with it. An expired one counts as absent.
     pub async fn consume(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<Option<Self>, Error> {
-        let (stored, plain) = stored_names(auth, identifier).await?;
+        let (stored, plain) = stored_names(auth, db, identifier).await?;
         let names: Vec<String> = std::iter::once(stored).chain(plain).collect();
         let storage = Self::secondary(auth);
         let mut taken = None;
@@ -336,17 +348,43 @@ impl Verification {
         };
         let taken = Self::from_row(row)?;
         let siblings = Self::IDENTIFIER.is(stored).and(Self::CREATED_AT.le(taken.created_at));
-        rows::delete(auth, db, Self::KEY, &siblings).await?;
+        // Without hooks: they are told about the value that was used (better-auth 1.7.6).
+        db.delete(Self::KEY, &siblings).await?;
         Ok(Some(taken))
+    }
+
+    /// Asks the operator's functions about [`Verification::consume`] of what is the newest now.
+    pub async fn ask_consume(auth: &Auth, agreed: &mut Agreed, identifier: &str) -> Result<(), Error> {
+        ask_name(auth, agreed, identifier).await?;
+        if !auth.config().verifications.in_database() {
+            return Ok(());
+        }
+        let (stored, plain) = names_of(auth, identifier).await?;
+        for name in std::iter::once(stored).chain(plain) {
+            if let Some(newest) = Self::latest_row(&mut auth.db(), &name).await? {
+                return rows::ask_delete(auth, agreed, Self::KEY, &Self::ID.is(newest.id.as_str())).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the operator's functions about [`Verification::delete`].
+    pub async fn ask_delete(auth: &Auth, agreed: &mut Agreed, identifier: &str) -> Result<(), Error> {
+        let (stored, plain) = names_of(auth, identifier).await?;
+        if plain.is_some() {
+            agreed.name(identifier, stored.clone());
+        }
+        if !auth.config().verifications.in_database() {
+            return Ok(());
+        }
+        let names: Vec<String> = std::iter::once(stored).chain(plain).collect();
+        rows::ask_delete(auth, agreed, Self::KEY, &Self::IDENTIFIER.one_of(names)).await
     }
 
     /// Forgets everything under an identifier.
     pub async fn delete(auth: &Auth, db: &mut Db<'_>, identifier: &str) -> Result<(), Error> {
-        let (stored, plain) = stored_names(auth, identifier).await?;
-        Self::delete_as(auth, db, std::iter::once(stored).chain(plain).collect()).await
-    }
-
-    async fn delete_as(auth: &Auth, db: &mut Db<'_>, names: Vec<String>) -> Result<(), Error> {
+        let (stored, plain) = stored_names(auth, db, identifier).await?;
+        let names: Vec<String> = std::iter::once(stored).chain(plain).collect();
         if let Some(storage) = Self::secondary(auth) {
             let names = names.clone();
             db.after_commit(async move {

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Functions, Memory, SecondaryStorage};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{SecondaryFunctions, SecondaryStorageSettings};
+use crate::config::{SecondaryFunctions, SecondaryStorageSettings, WebhookConfig};
 use crate::hooks::Callback;
 use crate::outbound::Outbound;
 
@@ -44,7 +44,9 @@ fn slow_functions() -> Functions {
         increment: None,
     };
     let metrics = crate::metrics::Metrics::new(Timestamp::from_millis(0));
-    Functions::new(functions, Outbound::new(metrics).unwrap())
+    let (config, clock) = (WebhookConfig::default(), Clock::system());
+    let random = crate::crypto::Random::seeded(7);
+    Functions::new(functions, Outbound::new(metrics, &config, clock, random).unwrap())
 }
 
 #[cfg(feature = "redis")]

@@ -13,6 +13,7 @@
 //!   the column and never shows the value.
 //! - Migrations add; they never drop or change what is there.
 
+mod agreed;
 mod ddl;
 mod error;
 mod filter;
@@ -41,6 +42,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use agreed::Agreed;
+pub(crate) use agreed::Agreement;
 pub use error::StoreError;
 pub use filter::{Field, Filter, Fits, Key, Order, Query};
 pub use link::PoolState;
@@ -50,6 +53,7 @@ pub use table::table;
 pub use value::{Cell, Row, Value};
 
 use crate::clock::Clock;
+use crate::database_hooks::{Model, Verb};
 use crate::error::Error;
 use link::{Link, Pool, Slot};
 use sql::{Compiler, Statement};
@@ -227,7 +231,7 @@ impl Store {
     /// [`StoreError::Unavailable`] when no connection came free, or another writer took too long.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = self.look_at(self.0.pool.link(true).await)?;
-        Ok(Tx { store: self.clone(), link, failed: false, after: Vec::new() })
+        Ok(Tx { store: self.clone(), link, failed: false, after: Vec::new(), agreed: Agreed::new() })
     }
 
     /// The pool in numbers.
@@ -258,6 +262,7 @@ pub struct Tx {
     link: Link,
     failed: bool,
     after: Vec<AfterCommit>,
+    agreed: Agreed,
 }
 
 /// What is to happen once a transaction lasts.
@@ -270,9 +275,20 @@ impl std::fmt::Debug for Tx {
 }
 
 impl Tx {
+    /// The same transaction, with what hooks have agreed to.
+    pub(crate) fn agreed(mut self, agreed: Agreed) -> Self {
+        self.agreed = agreed;
+        self
+    }
+
     /// The verbs, inside the transaction.
     pub fn db(&mut self) -> Db<'_> {
-        let within = Within { link: &mut self.link, failed: &mut self.failed, after: &mut self.after };
+        let within = Within {
+            link: &mut self.link,
+            failed: &mut self.failed,
+            after: &mut self.after,
+            agreed: &mut self.agreed,
+        };
         Db { store: &self.store, tx: Some(within) }
     }
 
@@ -315,6 +331,7 @@ struct Within<'a> {
     link: &'a mut Link,
     failed: &'a mut bool,
     after: &'a mut Vec<AfterCommit>,
+    agreed: &'a mut Agreed,
 }
 
 impl std::fmt::Debug for Db<'_> {
@@ -354,6 +371,16 @@ impl Db<'_> {
     /// request does while it waits for a connection.
     pub fn in_transaction(&self) -> bool {
         self.tx.is_some()
+    }
+
+    /// What was agreed with hooks about the next write of this kind.
+    pub(crate) fn take_agreed(&mut self, model: Model, verb: Verb) -> Option<Agreement> {
+        self.tx.as_mut()?.agreed.take(model, verb)
+    }
+
+    /// Under which name an identifier is stored, as was asked before the transaction.
+    pub(crate) fn agreed_name(&self, identifier: &str) -> Option<String> {
+        self.tx.as_ref()?.agreed.name_of(identifier).map(str::to_owned)
     }
 
     /// Does something when the writes before it last: after the commit, or at once outside of a

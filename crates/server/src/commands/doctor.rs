@@ -178,7 +178,7 @@ fn addresses(config: &Config, report: &mut Report) {
         }
         BaseUrl::FromRequest => report.ok("baseURL", "is taken from each request; set it for production"),
     }
-    for origin in &config.trusted_origins {
+    for origin in config.trusted_origins.iter() {
         if matches!(origin.as_str(), "*" | "http://*" | "https://*" | "*://*") {
             report.warn("origins", format!("`{origin}` in trustedOrigins trusts every site; list yours"));
         }

@@ -8,7 +8,7 @@ use portcullis::Auth;
 use portcullis::error::Error;
 use portcullis::http::body::is_email;
 use portcullis::identity::{Account, Action, Session, User, parse_input, password};
-use portcullis::store::{Query, Row};
+use portcullis::store::{Agreed, Query, Row};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Here, Opened, open};
@@ -100,12 +100,15 @@ async fn create(auth: &Auth, email: &str, name: Option<String>, verified: bool) 
         return Err(format!("there is a user with the address {email} already"));
     }
     let name = name.unwrap_or_else(|| email.split('@').next().unwrap_or_default().to_owned());
-    let mut fields = parse_input(auth.table(User::KEY), OWN, &Map::new(), Action::Create).map_err(text)?;
+    let mut fields = parse_input(auth, User::KEY, OWN, &Map::new(), Action::Create).await.map_err(text)?;
     fields.set(User::EMAIL.key, email.as_str());
     fields.set(User::NAME.key, name);
     let hash = hashed(auth, &fields).await?;
     fields.set(User::EMAIL_VERIFIED.key, verified);
-    let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
+    let mut agreed = Agreed::new();
+    let id = User::ask_create(auth, &mut agreed, &mut fields).await.map_err(text)?;
+    Account::ask_create_credential(auth, &mut agreed, id.as_deref(), hash.clone()).await.map_err(text)?;
+    let mut tx = auth.begin_agreed(agreed).await.map_err(|error| error.to_string())?;
     let user = User::create(auth, &mut tx.db(), fields).await.map_err(text)?;
     Account::create_credential(auth, &mut tx.db(), &user, hash).await.map_err(text)?;
     tx.commit().await.map_err(text)?;
@@ -115,7 +118,14 @@ async fn create(auth: &Auth, email: &str, name: Option<String>, verified: bool) 
 async fn set_password(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
     let hash = hashed(auth, &user.clone().into_row()).await?;
-    let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
+    let mut agreed = Agreed::new();
+    match Account::credential_of(&mut auth.db(), &user.id).await.map_err(text)? {
+        Some(_) => Account::ask_password(auth, &mut agreed, hash.clone()).await,
+        None => Account::ask_create_credential(auth, &mut agreed, Some(&user.id), hash.clone()).await,
+    }
+    .map_err(text)?;
+    Session::ask_delete_all(auth, &mut agreed, &user.id).await.map_err(text)?;
+    let mut tx = auth.begin_agreed(agreed).await.map_err(|error| error.to_string())?;
     match Account::credential_of(&mut tx.db(), &user.id).await.map_err(text)? {
         Some(account) => {
             if !account.replace_password(auth, &mut tx.db(), hash).await.map_err(text)? {
@@ -135,8 +145,10 @@ async fn set_password(auth: &Auth, email: &str) -> Result<String, String> {
 
 async fn delete(auth: &Auth, email: &str) -> Result<String, String> {
     let user = existing(auth, email).await?;
+    let mut agreed = Agreed::new();
+    User::ask_delete(auth, &mut agreed, &user.id).await.map_err(text)?;
     Session::end_ahead(auth, &user.id).await.map_err(text)?;
-    let mut tx = auth.begin().await.map_err(|error| error.to_string())?;
+    let mut tx = auth.begin_agreed(agreed).await.map_err(|error| error.to_string())?;
     User::delete(auth, &mut tx.db(), &user.id).await.map_err(text)?;
     tx.commit().await.map_err(text)?;
     Ok(format!("{} is deleted\n", user.email))

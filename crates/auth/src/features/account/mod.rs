@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use portcullis_core::config::{ConfigError, Settings};
+use portcullis_core::database_hooks::{Model, Verb};
 use portcullis_core::error::{self, Error};
 use portcullis_core::feature::Feature;
 use portcullis_core::http::call::{Fresh, SignedIn};
 use portcullis_core::http::{Answer, Call, Fields, FromFields, Routes};
 use portcullis_core::identity::{Account, to_json};
+use portcullis_core::store::Agreed;
 use serde_json::{Value as Json, json};
 
 #[cfg(test)]
@@ -73,16 +75,19 @@ async fn list_accounts(call: Call<(), SignedIn>) -> Result<Answer, Error> {
 async fn unlink_account(call: Call<Unlink, Fresh>) -> Result<Answer, Error> {
     let auth = call.auth();
     let mine = Account::USER_ID.is(call.session.user.id.as_str());
+    let this = mine.and(Account::ID.is(call.body.account_id.as_str()));
+    let mut agreed = Agreed::new();
+    Account::ask_delete(auth, &mut agreed, &this).await?;
+    let kept = agreed.refuses(Model::Account, Verb::Delete);
     // One transaction: two requests that each unlink one of two accounts must not leave none.
-    let mut tx = auth.begin().await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     let accounts = Account::list_of(&mut tx.db(), &call.session.user.id).await?;
     let settings = auth.config().settings.account.account_linking.as_ref();
     let may_unlink_all = settings.is_some_and(|linking| linking.allow_unlinking_all);
     if accounts.len() == 1 && !may_unlink_all {
         return Err(error::FAILED_TO_UNLINK_LAST_ACCOUNT.into());
     }
-    let this = mine.and(Account::ID.is(call.body.account_id.as_str()));
-    if Account::delete(auth, &mut tx.db(), &this).await? == 0 {
+    if Account::delete(auth, &mut tx.db(), &this).await? == 0 && !kept {
         return Err(error::ACCOUNT_NOT_FOUND.into());
     }
     tx.commit().await?;

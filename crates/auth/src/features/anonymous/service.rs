@@ -8,7 +8,7 @@ use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Session, SessionUser, SignIn as Proven, SignedIn, User, check_new_user, clear_session_cookies,
 };
-use portcullis_core::store::{Db, DefaultValue, Field, Row, Value};
+use portcullis_core::store::{Agreed, Db, DefaultValue, Field, Row, Value};
 use serde_json::json;
 
 use super::errors;
@@ -46,8 +46,7 @@ pub(super) async fn sign_in(
         .with(IS_ANONYMOUS.key, true);
     check_new_user(request, &fields, "anonymous").await?;
 
-    let mut tx = auth.begin().await?;
-    let user = match User::create(auth, &mut tx.db(), fields).await {
+    let user = match User::create(auth, &mut auth.db(), fields).await {
         Ok(user) => user,
         // The operator's function gave an address twice.
         Err(error) if error.is_unique() => {
@@ -56,16 +55,11 @@ pub(super) async fn sign_in(
         }
         Err(error) => return Err(error),
     };
-    auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("anonymous").user(&user.id)).await?;
+    auth.tell(request.event(Kind::SignedUp).method("anonymous").user(&user.id));
     let proven = Proven { request, user, method: "anonymous", remember: true, fields: Row::new() };
-    if auth.config().sessions.in_secondary() {
-        // No other server is waited for within a transaction.
-        tx.commit().await?;
-        return auth.sign_in(&mut auth.db(), proven).await;
-    }
-    let signed_in = auth.sign_in(&mut tx.db(), proven).await?;
-    tx.commit().await?;
-    Ok(signed_in)
+    // The user is there before anybody hears of the session, as at a sign-up: webhooks are not waited for
+    // inside a transaction. Should no session follow, somebody of whom nothing is known stays behind.
+    auth.sign_in(&mut auth.db(), proven).await
 }
 
 /// The caller, an anonymous user, is deleted.
@@ -80,11 +74,9 @@ pub(super) async fn delete(
     if !is_anonymous(&caller.user) {
         return Err(errors::USER_IS_NOT_ANONYMOUS.into());
     }
-    let mut tx = request.auth.begin().await?;
-    remove(&request.auth, &mut tx.db(), &caller.user.id).await?;
     let gone = request.event(Kind::UserDeleted).user(&caller.user.id);
-    request.auth.tell_after(&mut tx.db(), gone).await?;
-    tx.commit().await?;
+    remove(&request.auth, &caller.user.id).await?;
+    request.auth.tell(gone);
     Ok(clear_session_cookies(request, false))
 }
 
@@ -92,12 +84,16 @@ pub(super) async fn delete(
 ///
 /// The user goes first, in one statement that looks again whether they are anonymous: of several
 /// callers one deletes, and nobody who has become real in the meantime loses anything.
-async fn remove(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+async fn remove(auth: &Auth, user: &str) -> Result<(), Error> {
+    let mut agreed = Agreed::new();
+    User::ask_delete(auth, &mut agreed, user).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
+    let db = &mut tx.db();
     if User::delete_if(auth, db, &User::ID.is(user).and(IS_ANONYMOUS.is(true))).await? {
         Session::delete_with_user(auth, db, user).await?;
         Account::delete(auth, db, &Account::USER_ID.is(user)).await?;
     }
-    Ok(())
+    tx.commit().await
 }
 
 /// A session was handed over. If the request has just begun it, and came with the session of an
@@ -131,7 +127,7 @@ pub(super) async fn leave(
     if options.disable_delete_anonymous_user {
         return Ok(());
     }
-    if let Err(error) = remove(auth, db, &left.user.id).await {
+    if let Err(error) = remove(auth, &left.user.id).await {
         // Who has signed in is signed in; somebody who is nobody may stay behind.
         tracing::error!(user = %left.user.id, %error, "an anonymous user could not be deleted");
     }

@@ -1,5 +1,6 @@
 //! The rules of sign-up, sign-in and password change.
 
+use http::StatusCode;
 use portcullis_core::auth::Auth;
 use portcullis_core::config::Environment;
 use portcullis_core::crypto::Verdict;
@@ -13,7 +14,7 @@ use portcullis_core::identity::{
 };
 use portcullis_core::mail::{EXISTING_USER, Outgoing};
 use portcullis_core::seams::UserWrite;
-use portcullis_core::store::{DefaultValue, Filter, Query, Row, Value};
+use portcullis_core::store::{Agreed, DefaultValue, Filter, Query, Row, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::errors;
@@ -47,7 +48,7 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     password::check_new_length(&auth, &body.password)?;
     // With either option the answer must not tell whether the address is taken.
     let discreet = settings.require_email_verification || settings.auto_sign_in == Some(false);
-    let additional = parse_input(auth.table(User::KEY), User::OWN, &body.all, Action::Create)?;
+    let additional = parse_input(&auth, User::KEY, User::OWN, &body.all, Action::Create).await?;
     let email = User::normal_email(&body.email);
     let mut fields = additional.clone();
     fields.set(User::EMAIL.key, email.as_str());
@@ -71,7 +72,34 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
         };
     }
 
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    let asked = match User::ask_create(&auth, &mut agreed, &mut fields).await {
+        // As a policy that refuses.
+        Err(error) if discreet && error.code().is_some_and(|code| code.status == StatusCode::FORBIDDEN) => {
+            return synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession);
+        }
+        Err(Error::Broken(cause)) => {
+            // better-auth 1.7.6 sign-up: whatever goes wrong while the user is made.
+            tracing::error!(error = %cause, "a hook failed; the user is not made");
+            return Err(error::FAILED_TO_CREATE_USER.into());
+        }
+        asked => asked?,
+    };
+    let id = asked.as_deref();
+    Account::ask_create_credential(&auth, &mut agreed, id, hash.clone()).await?;
+    // Nobody is made who then may not come in (better-auth 1.7.6: one transaction with the session).
+    let remember = body.remember_me != Some(false);
+    let mut agreed_session = Agreed::new();
+    if !discreet {
+        let asked = Session::ask_create(&request, &mut agreed_session, id, remember, Row::new()).await;
+        asked.map_err(|error| match error.code() {
+            Some(code) if *code == error::FAILED_TO_CREATE_SESSION => {
+                error::FAILED_TO_CREATE_SESSION.at(StatusCode::BAD_REQUEST).into()
+            }
+            _ => error,
+        })?;
+    }
+    let mut tx = auth.begin_agreed(agreed).await?;
     let user = match User::create(&auth, &mut tx.db(), fields).await {
         Ok(user) => user,
         Err(error) if error.is_unique() => {
@@ -98,18 +126,13 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
         tx.commit().await?;
         return Ok(SignedUp::WithoutSession(user.view(&auth)));
     }
-    let proven = Proven {
-        request: &request,
-        user: user.clone(),
-        method: "sign-up",
-        remember: body.remember_me != Some(false),
-        fields: Row::new(),
-    };
+    let proven =
+        Proven { request: &request, user: user.clone(), method: "sign-up", remember, fields: Row::new() };
     // The user is there before anybody hears of the session: rooms may tell a webhook of the operator's,
     // which would neither see an open transaction's user nor be able to write beside it.
     mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
     tx.commit().await?;
-    Ok(match auth.sign_in(&mut auth.db(), proven).await? {
+    Ok(match auth.sign_in_agreed(proven, agreed_session).await? {
         SignedIn::Session(current, cookies) => SignedUp::WithSession(current, cookies),
         SignedIn::Challenge(challenge) => SignedUp::Challenged(challenge),
     })
@@ -266,7 +289,14 @@ pub(super) async fn change_password(
         return Err(error::INVALID_PASSWORD.into());
     }
     let hash = auth.passwords().hash(&body.new_password).await?;
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    Account::ask_password(auth, &mut agreed, hash.clone()).await?;
+    if body.revoke_other_sessions {
+        Session::ask_delete_all(auth, &mut agreed, &user.id).await?;
+        Session::ask_create(request, &mut agreed, Some(&user.id), true, current.session.lent_fields())
+            .await?;
+    }
+    let mut tx = auth.begin_agreed(agreed).await?;
     if !account.replace_password(auth, &mut tx.db(), hash).await? {
         // Changed by somebody else since it was read: what was proven is no longer the password.
         return Err(error::INVALID_PASSWORD.into());
@@ -279,8 +309,9 @@ pub(super) async fn change_password(
     }
     Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     let session = Session::create(request, &mut tx.db(), user, true, current.session.lent_fields()).await?;
-    let renewed = SessionUser { session, user: user.clone() };
-    let cookies = hand_over(request, &mut tx.db(), &renewed, Handed::default()).await?;
+    // Rooms may tell a webhook of the operator's about the session, which is not waited for in there.
     tx.commit().await?;
+    let renewed = SessionUser { session, user: user.clone() };
+    let cookies = hand_over(request, &mut auth.db(), &renewed, Handed::default()).await?;
     Ok((Some(renewed.session.token), cookies))
 }

@@ -7,6 +7,7 @@ use portcullis_core::events::Kind;
 use portcullis_core::http::Request;
 use portcullis_core::identity::{Account, Session, User, Verification, discreetly, password};
 use portcullis_core::mail::{Outgoing, RESET_PASSWORD};
+use portcullis_core::store::Agreed;
 use serde_json::json;
 use url::Url;
 
@@ -41,7 +42,13 @@ pub(super) async fn request(request: &Request, body: &super::wire::Ask) -> Resul
         let url = format!("{}/reset-password/{token}?callbackURL={back}", request.base_url());
         let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
         let mail = Outgoing::new(RESET_PASSWORD, request, message).until(until).beside();
-        Verification::create_and_mail(auth, &identifier(&token), &user.id, until, false, mail).await
+        let identifier = identifier(&token);
+        let mut agreed = Agreed::new();
+        Verification::ask_create(auth, &mut agreed, &identifier, &user.id, until).await?;
+        let mut tx = auth.begin_agreed(agreed).await?;
+        Verification::create(auth, &mut tx.db(), &identifier, &user.id, until).await?;
+        auth.send_mail(&mut tx.db(), mail).await?;
+        tx.commit().await
     })
     .await
 }
@@ -91,12 +98,24 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
         return Err(errors::INVALID_TOKEN.into());
     };
     let unknown = || Error::from(error::USER_NOT_FOUND.at(StatusCode::BAD_REQUEST));
-    let Some(user) = User::by_id(&mut auth.db(), &waiting.value).await? else { return Err(unknown()) };
-    password::check_new(auth, new_password, &user.into_row()).await?;
+    let Some(owner) = User::by_id(&mut auth.db(), &waiting.value).await? else { return Err(unknown()) };
+    password::check_new(auth, new_password, &owner.clone().into_row()).await?;
     let hash = auth.passwords().hash(new_password).await?;
 
+    let settings = &auth.config().settings.email_and_password;
+    let mut agreed = Agreed::new();
+    Verification::ask_consume(auth, &mut agreed, &identifier).await?;
+    // Should the account come or go before the transaction, the write was not asked about and fails: the
+    // token is still good then, and the next try succeeds.
+    match Account::credential_of(&mut auth.db(), &owner.id).await? {
+        Some(_) => Account::ask_password(auth, &mut agreed, hash.clone()).await?,
+        None => Account::ask_create_credential(auth, &mut agreed, Some(&owner.id), hash.clone()).await?,
+    }
+    if settings.revoke_sessions_on_password_reset {
+        Session::ask_delete_all(auth, &mut agreed, &owner.id).await?;
+    }
     let ticket = Verification::ticket(auth, &identifier).await?;
-    let mut tx = auth.begin().await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     let Some(taken) = ticket.take(auth, &mut tx.db()).await? else {
         return Err(errors::INVALID_TOKEN.into());
     };
@@ -109,7 +128,6 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
             Account::create_credential(auth, &mut tx.db(), &user, hash).await?;
         }
     }
-    let settings = &auth.config().settings.email_and_password;
     if settings.revoke_sessions_on_password_reset {
         Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     }

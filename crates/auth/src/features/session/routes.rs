@@ -114,7 +114,7 @@ impl FromFields for Changes {
 async fn update_session(call: Call<Changes, Sensitive>) -> Result<Answer, Error> {
     let Call { request, body: Changes(body), session: Sensitive(current) } = call;
     let auth = &request.auth;
-    let mut changes = parse_input(auth.table(Session::KEY), Session::OWN, &body, Action::Update)?;
+    let mut changes = parse_input(auth, Session::KEY, Session::OWN, &body, Action::Update).await?;
     if changes.is_empty() {
         return Err(Code::message(StatusCode::BAD_REQUEST, "No fields to update").into());
     }

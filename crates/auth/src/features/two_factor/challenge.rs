@@ -17,7 +17,7 @@ use portcullis_core::identity::{
     Challenge, How, SessionUser, SignIn, SignedIn, User, Verification, clear_session_cookies,
 };
 use portcullis_core::seams::GateSignIn;
-use portcullis_core::store::{Db, Row, Tx, Value};
+use portcullis_core::store::{Db, Row, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::TwoFactor;
@@ -266,10 +266,11 @@ impl Answerer {
             Self::Session(current) => return Ok(answer(auth, &current.session.token, &current.user)),
             Self::Challenged(pending) => *pending,
         };
-        let ticket = Verification::ticket(auth, &pending.identifier).await?;
-        let mut tx = auth.begin_sign_in().await?;
-        let db = &mut tx.as_mut().map_or_else(|| auth.db(), Tx::db);
-        let taken = ticket.take(auth, db).await?;
+        // Taken away first, by itself: whoever has it makes the one session. Hooks of the operator's and
+        // what rooms tell of a session are not waited for inside a transaction; should no session follow,
+        // the user begins anew (better-auth 1.7.6 does the same).
+        let db = &mut auth.db();
+        let taken = Verification::consume(auth, db, &pending.identifier).await?;
         if taken.is_none_or(|row| row.value != pending.user.id) {
             return Err(no_challenge(auth));
         }
@@ -283,7 +284,6 @@ impl Answerer {
         let (current, mut cookies) = match auth.sign_in(db, proven).await? {
             SignedIn::Session(current, cookies) => (current, cookies),
             SignedIn::Challenge(challenge) => {
-                commit(tx).await?;
                 return Ok(Answer::value(Json::Object(challenge.body)).with_cookies(challenge.cookies));
             }
         };
@@ -292,15 +292,7 @@ impl Answerer {
             trust_device(request, db, options, &current.user, &mut cookies).await?;
             cookies.expire(&auth.cookies().dont_remember);
         }
-        commit(tx).await?;
         Ok(answer(auth, &current.session.token, &current.user).with_cookies(cookies))
-    }
-}
-
-async fn commit(tx: Option<Tx>) -> Result<(), Error> {
-    match tx {
-        Some(tx) => tx.commit().await,
-        None => Ok(()),
     }
 }
 

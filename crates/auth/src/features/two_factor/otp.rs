@@ -9,6 +9,7 @@ use portcullis_core::hooks::Callback;
 use portcullis_core::http::{Answer, Request};
 use portcullis_core::identity::{User, Verification, to_json};
 use portcullis_core::mail::{Outgoing, TWO_FACTOR_OTP};
+use portcullis_core::store::Agreed;
 use serde_json::{Value as Json, json};
 
 use super::challenge::{ATTEMPTS, Answerer, answer, check_lock, no_session_to_enable};
@@ -86,8 +87,16 @@ pub(super) async fn send(request: &Request, options: &Options, answerer: &Answer
     let user = to_json(auth.table(User::KEY), answerer.user().clone().into_row(), true);
     let message = json!({ "user": user, "otp": code });
     let mail = Outgoing::with_context(TWO_FACTOR_OTP, request, message, context(request)).until(expires_at);
+    let value = format!("{kept}:0");
+    let mut agreed = Agreed::new();
+    Verification::ask_delete(auth, &mut agreed, &row).await?;
+    Verification::ask_create(auth, &mut agreed, &row, &value, expires_at).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     // The newest counts; without the older ones that does not hang on the clock.
-    Verification::create_and_mail(auth, &row, &format!("{kept}:0"), expires_at, true, mail).await
+    Verification::delete(auth, &mut tx.db(), &row).await?;
+    Verification::create(auth, &mut tx.db(), &row, &value, expires_at).await?;
+    auth.send_mail(&mut tx.db(), mail).await?;
+    tx.commit().await
 }
 
 /// The request, as functions of the operator see it.
@@ -157,9 +166,12 @@ pub(super) async fn verify(
         return answerer.finish(request, options, body.trust_device).await;
     }
     let Answerer::Session(current) = answerer else { return Err(no_session_to_enable()) };
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    service::ask_enable_for(request, &mut agreed, &current).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     let replaced = service::enable_for(request, &mut tx.db(), &current).await?;
     tx.commit().await?;
-    let (renewed, cookies) = replaced.map_or((*current, portcullis_core::http::Cookies::new()), |new| new);
+    let Some(renewed) = replaced else { return Ok(answer(auth, &current.session.token, &current.user)) };
+    let cookies = service::handed(request, &renewed).await?;
     Ok(answer(auth, &renewed.session.token, &renewed.user).with_cookies(cookies))
 }

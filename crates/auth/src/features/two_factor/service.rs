@@ -7,7 +7,7 @@ use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Handed, Session, SessionUser, User, hand_over, password as passwords,
 };
-use portcullis_core::store::{Db, Row};
+use portcullis_core::store::{Agreed, Db, Row};
 
 use super::challenge::distrust_device;
 use super::options::Options;
@@ -58,10 +58,12 @@ pub(super) async fn enable(
         if !options.sends_codes() {
             return Err(errors::OTP_NOT_CONFIGURED.into());
         }
-        let mut tx = auth.begin().await?;
-        let (_, cookies) = switch(request, &mut tx.db(), current, true).await?;
+        let mut agreed = Agreed::new();
+        ask_switch(request, &mut agreed, current, true).await?;
+        let mut tx = auth.begin_agreed(agreed).await?;
+        let renewed = switch(request, &mut tx.db(), current, true).await?;
         tx.commit().await?;
-        return Ok(Enabled::Otp(cookies));
+        return Ok(Enabled::Otp(handed(request, &renewed).await?));
     }
     if options.totp_options.disable {
         return Err(errors::TOTP_NOT_CONFIGURED.into());
@@ -76,7 +78,11 @@ pub(super) async fn enable(
         .with(Factor::SECRET.key, auth.config().secrets.seal(auth.random(), &secret)?)
         .with(Factor::BACKUP_CODES.key, kept)
         .with(Factor::VERIFIED.key, options.skip_verification_on_enable);
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    if options.skip_verification_on_enable {
+        ask_switch(request, &mut agreed, current, true).await?;
+    }
+    let mut tx = auth.begin_agreed(agreed).await?;
     let db = &mut tx.db();
     match existing {
         Some(factor) => {
@@ -90,12 +96,16 @@ pub(super) async fn enable(
             db.insert(Factor::KEY, row).await?;
         }
     }
-    let cookies = if options.skip_verification_on_enable {
-        switch(request, db, current, true).await?.1
+    let renewed = if options.skip_verification_on_enable {
+        Some(switch(request, db, current, true).await?)
     } else {
-        Cookies::new()
+        None
     };
     tx.commit().await?;
+    let cookies = match &renewed {
+        Some(renewed) => handed(request, renewed).await?,
+        None => Cookies::new(),
+    };
     let named = |name: &'_ &str| !name.is_empty();
     let issuer = issuer.filter(named).or(options.issuer.as_deref().filter(named));
     let issuer = issuer.unwrap_or(&auth.config().app_name);
@@ -113,25 +123,56 @@ pub(super) async fn disable(
     let auth = &request.auth;
     let user = &current.user;
     check_password(auth, &user.id, password, options.allow_passwordless).await?;
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    ask_switch(request, &mut agreed, current, false).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     let db = &mut tx.db();
     db.delete(Factor::KEY, &Factor::USER_ID.is(user.id.as_str())).await?;
-    let (_, mut cookies) = switch(request, db, current, false).await?;
-    distrust_device(request, db, options, &mut cookies).await?;
+    let renewed = switch(request, db, current, false).await?;
     tx.commit().await?;
+    let mut cookies = handed(request, &renewed).await?;
+    distrust_device(request, &mut auth.db(), options, &mut cookies).await?;
     Ok(cookies)
 }
 
-/// Enables it for a user who has not got it yet; the new session, when there is one.
+/// Asks the operator's hooks about what [`enable_for`] writes.
+pub(super) async fn ask_enable_for(
+    request: &Request,
+    agreed: &mut Agreed,
+    current: &SessionUser,
+) -> Result<(), Error> {
+    if is_enabled(&current.user) { Ok(()) } else { ask_switch(request, agreed, current, true).await }
+}
+
+/// Enables it for a user who has not got it yet; the new session, when there is one, to be handed over
+/// ([`handed`]) after the commit.
 pub(super) async fn enable_for(
     request: &Request,
     db: &mut Db<'_>,
     current: &SessionUser,
-) -> Result<Option<(SessionUser, Cookies)>, Error> {
+) -> Result<Option<SessionUser>, Error> {
     if is_enabled(&current.user) {
         return Ok(None);
     }
     switch(request, db, current, true).await.map(Some)
+}
+
+/// The cookies of a session that has replaced another. Rooms may tell a webhook of the operator's about
+/// it, so this is not for transactions.
+pub(super) async fn handed(request: &Request, renewed: &SessionUser) -> Result<Cookies, Error> {
+    hand_over(request, &mut request.auth.db(), renewed, Handed::default()).await
+}
+
+async fn ask_switch(
+    request: &Request,
+    agreed: &mut Agreed,
+    current: &SessionUser,
+    enabled: bool,
+) -> Result<(), Error> {
+    let auth = &request.auth;
+    User::ask_update(auth, agreed, Row::new().with(ENABLED, enabled)).await?;
+    Session::ask_delete(auth, agreed, &current.session.token).await?;
+    Session::ask_create(request, agreed, Some(&current.user.id), true, current.session.lent_fields()).await
 }
 
 /// Writes the user and replaces the session: a token from before says nothing about the second factor.
@@ -140,7 +181,7 @@ async fn switch(
     db: &mut Db<'_>,
     current: &SessionUser,
     enabled: bool,
-) -> Result<(SessionUser, Cookies), Error> {
+) -> Result<SessionUser, Error> {
     let auth = &request.auth;
     let changes = Row::new().with(ENABLED, enabled);
     let Some(user) = User::update(auth, db, &current.user.id, changes).await? else {
@@ -150,7 +191,5 @@ async fn switch(
     auth.tell_after(db, request.event(kind).user(&user.id)).await?;
     Session::delete(auth, db, &current.session.token).await?;
     let session = Session::create(request, db, &user, true, current.session.lent_fields()).await?;
-    let renewed = SessionUser { session, user };
-    let cookies = hand_over(request, db, &renewed, Handed::default()).await?;
-    Ok((renewed, cookies))
+    Ok(SessionUser { session, user })
 }

@@ -6,7 +6,7 @@ use portcullis_core::crypto::{Alphabet, base32_decode, otpauth_uri, totp_matches
 use portcullis_core::error::Error;
 use portcullis_core::http::{Answer, Request};
 use portcullis_core::identity::{SessionUser, Verification};
-use portcullis_core::store::Row;
+use portcullis_core::store::{Agreed, Row};
 
 use super::challenge::{Answerer, answer, check_lock};
 use super::errors;
@@ -107,7 +107,9 @@ pub(super) async fn verify(
         }
         return answerer.finish(request, options, body.trust_device).await;
     };
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    service::ask_enable_for(request, &mut agreed, &current).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     // The setup may have been begun anew since; then the code was one of the old secret.
     if !factor.change_if_same(&mut tx.db(), same, confirmed).await? {
         return Err(errors::INVALID_CODE.into());
@@ -115,7 +117,10 @@ pub(super) async fn verify(
     let replaced = service::enable_for(request, &mut tx.db(), &current).await?;
     tx.commit().await?;
     Ok(match replaced {
-        Some((renewed, cookies)) => answer(auth, &renewed.session.token, &current.user).with_cookies(cookies),
+        Some(renewed) => {
+            let cookies = service::handed(request, &renewed).await?;
+            answer(auth, &renewed.session.token, &current.user).with_cookies(cookies)
+        }
         None => answer(auth, &current.session.token, &current.user),
     })
 }

@@ -6,7 +6,7 @@ use portcullis_core::events::Kind;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{Handed, ProofLink, Purpose, SessionUser, User, discreetly, hand_over};
 use portcullis_core::mail::{CHANGE_EMAIL, Outgoing, VERIFY_EMAIL};
-use portcullis_core::store::Row;
+use portcullis_core::store::{Agreed, Row};
 use serde_json::json;
 
 use super::errors;
@@ -69,7 +69,9 @@ async fn replace(
         .and(User::EMAIL.is(old.email.as_str()))
         .and(User::EMAIL_VERIFIED.is(false));
     let changes = Row::new().with(User::EMAIL.key, new_email);
-    let mut tx = auth.begin().await?;
+    let mut agreed = Agreed::new();
+    User::ask_update(auth, &mut agreed, changes.clone()).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     let user = match User::update_if(auth, &mut tx.db(), &unproven, changes.clone()).await {
         Ok(Some(user)) => user,
         // Nothing is stored, so the session's own copy is the user.

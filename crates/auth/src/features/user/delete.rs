@@ -10,6 +10,7 @@ use portcullis_core::identity::{
     Account, Session, SessionUser, User, Verification, clear_session_cookies, password,
 };
 use portcullis_core::mail::{DELETE_ACCOUNT, Outgoing};
+use portcullis_core::store::Agreed;
 use serde_json::json;
 
 use super::errors;
@@ -83,7 +84,13 @@ async fn mail(request: &Request, user: &User, back: Option<&str>) -> Result<(), 
     let url = format!("{}/delete-user/callback?token={token}&callbackURL={back}", request.base_url());
     let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
     let mail = Outgoing::new(DELETE_ACCOUNT, request, message).until(until);
-    Verification::create_and_mail(auth, &identifier(&token), &user.id, until, false, mail).await
+    let identifier = identifier(&token);
+    let mut agreed = Agreed::new();
+    Verification::ask_create(auth, &mut agreed, &identifier, &user.id, until).await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
+    Verification::create(auth, &mut tx.db(), &identifier, &user.id, until).await?;
+    auth.send_mail(&mut tx.db(), mail).await?;
+    tx.commit().await
 }
 
 /// Deletes the caller with the token that was mailed to them; of several at once one does.
@@ -112,16 +119,21 @@ async fn remove(request: &Request, user: &User) -> Result<Cookies, Error> {
     if let Some(callback) = &settings(request).before_delete {
         callback.call(auth.outbound(), "user.deleteUser.beforeDelete", told()).await?;
     }
+    let mut agreed = Agreed::new();
+    User::ask_delete(auth, &mut agreed, &user.id).await?;
     Session::end_ahead(auth, &user.id).await?;
-    let mut tx = auth.begin().await?;
+    let mut tx = auth.begin_agreed(agreed).await?;
     let gone = User::delete(auth, &mut tx.db(), &user.id).await?;
-    tx.commit().await?;
+    if gone {
+        auth.tell_after(&mut tx.db(), request.event(Kind::UserDeleted).user(&user.id)).await?;
+    }
+    let told_of = tx.commit().await;
     let cookies = clear_session_cookies(request, false);
     if !gone && !auth.config().stateless {
         // Of several requests at once one has deleted the user, and the operator hears of it once.
         return Err(Error::from(error::UNAUTHORIZED).with_cookies(cookies));
     }
-    auth.tell(request.event(Kind::UserDeleted).user(&user.id));
+    told_of.map_err(|error| error.with_cookies(cookies.clone()))?;
     if let Some(callback) = &settings(request).after_delete {
         let told = callback.call(auth.outbound(), "user.deleteUser.afterDelete", told()).await;
         told.map_err(|error| error.with_cookies(cookies.clone()))?;

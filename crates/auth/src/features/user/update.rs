@@ -24,7 +24,7 @@ pub(super) async fn update(
     if body.get("email").is_some_and(truthy) {
         return Err(error::EMAIL_CAN_NOT_BE_UPDATED.into());
     }
-    let mut changes = parse_input(auth.table(User::KEY), User::OWN, &body, Action::Update)?;
+    let mut changes = parse_input(auth, User::KEY, User::OWN, &body, Action::Update).await?;
     for field in ["name", "image"] {
         let Some(value) = body.get(field) else { continue };
         // `null` takes a picture away; a name must stay a text.
