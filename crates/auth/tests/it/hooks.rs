@@ -517,9 +517,12 @@ enum Does {
     HangUp,
 }
 
+/// Headers and body of a call.
+type Heard = (Map<String, Json>, Vec<u8>);
+
 struct Server {
     url: String,
-    calls: Arc<Mutex<Vec<(Map<String, Json>, Vec<u8>)>>>,
+    calls: Arc<Mutex<Vec<Heard>>>,
     /// Calls that are open at this moment, and the most there were.
     open: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
