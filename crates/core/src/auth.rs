@@ -365,6 +365,15 @@ impl AuthBuilder {
         let elsewhere: Vec<Table> = elsewhere.filter_map(|(key, _)| schema.remove(key)).collect();
         let migrate = self.migrate.unwrap_or(!forbidden);
         let store = connect(&config, schema, id_kind, self.clock.clone(), forbidden).await?;
+        if config.settings.advanced.database.validate_schema && !migrate && self.migrate.is_none() {
+            let missing = store.migration_plan().await?.statements.len();
+            if missing > 0 {
+                let problem = format!(
+                    "{missing} statements are missing; see `portcullis migrate --dry-run`, then run `portcullis migrate`"
+                );
+                return Err(ConfigError::new("advanced.database.validateSchema", problem).into());
+            }
+        }
         if migrate {
             let plan = store.migrate().await?;
             report(&plan);
@@ -380,15 +389,6 @@ impl AuthBuilder {
                     return Err(ConfigError::new("migrate", problem).into());
                 }
                 mailer.without_outbox();
-            }
-        }
-        if config.settings.advanced.database.validate_schema && !migrate && self.migrate.is_none() {
-            let missing = store.migration_plan().await?.statements.len();
-            if missing > 0 {
-                let problem = format!(
-                    "{missing} statements are missing; see `portcullis migrate --dry-run`, then run `portcullis migrate`"
-                );
-                return Err(ConfigError::new("advanced.database.validateSchema", problem).into());
             }
         }
         let metrics = Metrics::new(self.clock.now());

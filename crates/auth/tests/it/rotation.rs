@@ -118,7 +118,7 @@ async fn what_was_sealed_is_opened_and_sealed_anew_under_the_new_secret() {
     }
 
     // Without the old secret the authenticator cannot be read: an error, and no way in.
-    let only = json!({ "secrets": [{ "version": 3, "value": NEWER }] });
+    let only = json!({ "secret": NEWER, "secrets": [{ "version": 3, "value": NEWER }] });
     let without = place.at(&only, None).await;
     without.advance(600);
     let actor = signed_in(&without, "ada").await;
