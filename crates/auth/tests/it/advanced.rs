@@ -172,7 +172,7 @@ async fn start_error(settings: Json) -> String {
 async fn what_cannot_be_is_refused_at_start_with_a_reason() {
     for (advanced, problem) in [
         (json!({ "backgroundTasks": { "handler": { "webhook": "http://x/" } } }), "goes on running"),
-        (json!({ "database": { "generateId": false } }), "or a function"),
+        (json!({ "database": { "generateId": false } }), "cannot be false"),
         (json!({ "database": { "generateId": "cuid" } }), "must be \"uuid\", \"serial\""),
         (json!({ "databse": {} }), "did you mean `database`?"),
     ] {
