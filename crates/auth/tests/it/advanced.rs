@@ -173,7 +173,7 @@ async fn what_cannot_be_is_refused_at_start_with_a_reason() {
     for (advanced, problem) in [
         (json!({ "backgroundTasks": { "handler": { "webhook": "http://x/" } } }), "goes on running"),
         (json!({ "database": { "generateId": false } }), "cannot be false"),
-        (json!({ "database": { "generateId": "cuid" } }), "must be \"uuid\" or \"serial\""),
+        (json!({ "database": { "generateId": "cuid" } }), "must be \"uuid\", \"serial\" or a function"),
         (json!({ "databse": {} }), "did you mean `database`?"),
     ] {
         let error = start_error(json!({ "advanced": advanced })).await;

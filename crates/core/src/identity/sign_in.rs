@@ -7,7 +7,7 @@ use super::session::{Handed, Session, SessionUser, hand_over};
 use super::user::User;
 use crate::auth::Auth;
 use crate::error::Error;
-use crate::events::{Kind, Reason};
+use crate::events::{Event, Kind, Reason};
 use crate::http::{Cookies, Request};
 use crate::store::{Agreed, Db, Row};
 
@@ -52,9 +52,20 @@ impl Auth {
     /// `db` may be a transaction: the session is then there when it commits.
     pub async fn sign_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
         let method = who.method;
-        let mut event = who.request.event(Kind::SignedIn).method(method).user(&who.user.id);
+        let event = who.request.event(Kind::SignedIn).method(method).user(&who.user.id);
         let outcome = self.let_in(db, who).await;
-        match &outcome {
+        self.tell_outcome(db, event, method, &outcome).await?;
+        outcome
+    }
+
+    async fn tell_outcome(
+        &self,
+        db: &mut Db<'_>,
+        mut event: Event,
+        method: &'static str,
+        outcome: &Result<SignedIn, Error>,
+    ) -> Result<(), Error> {
+        match outcome {
             Ok(SignedIn::Session(current, _)) => {
                 self.tell_after(db, event.session(&current.session.id)).await?
             }
@@ -68,7 +79,7 @@ impl Auth {
             }
             Err(_) => self.metrics().sign_in_broke(method),
         }
-        outcome
+        Ok(())
     }
 
     async fn let_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
@@ -87,6 +98,14 @@ impl Auth {
     /// The same where the operator's hooks have been asked about the session already
     /// ([`Session::ask_create`]): before the user was made, say, whom nobody wants without one.
     pub async fn sign_in_agreed(&self, who: SignIn<'_>, agreed: Agreed) -> Result<SignedIn, Error> {
+        let method = who.method;
+        let event = who.request.event(Kind::SignedIn).method(method).user(&who.user.id);
+        let outcome = self.let_in_agreed(who, agreed).await;
+        self.tell_outcome(&mut self.db(), event, method, &outcome).await?;
+        outcome
+    }
+
+    async fn let_in_agreed(&self, who: SignIn<'_>, agreed: Agreed) -> Result<SignedIn, Error> {
         let mut along = Cookies::new();
         if let Some(challenge) = self.gates(&mut self.db(), &who, &mut along).await? {
             return Ok(SignedIn::Challenge(challenge));
