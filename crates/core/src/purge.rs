@@ -48,10 +48,12 @@ impl Auth {
         let now = self.clock().now();
         let mut purged = Purged::default();
         let mut db = self.db();
-        if !self.config().preserve_sessions {
+        // What secondary storage has alone ends there by itself, and the database has no such table.
+        let config = self.config();
+        if config.sessions.in_database() && !config.preserve_sessions {
             purged.sessions = expired(self, &mut db, Session::KEY, Session::EXPIRES_AT, now, limit).await?;
         }
-        if !settings.verification.disable_cleanup {
+        if config.verifications.in_database() && !settings.verification.disable_cleanup {
             purged.verifications = verifications(self, &mut db, limit).await?;
         }
         if let Some(before) = self.rate_limits().nobody_looks_before(now) {

@@ -96,7 +96,7 @@ async fn origin_checks_end_only_where_the_operator_ends_them() {
     for (advanced, foreign, callback) in [
         (json!({}), 403, 403),
         (json!({ "disableCSRFCheck": true }), 200, 403),
-        // Without origins there is nothing to hold a cookie against (better-auth 1.7.6 origin-check).
+        // Without trusted origins there is nothing to compare an `Origin` with (better-auth 1.7.6).
         (json!({ "disableOriginCheck": true, "disableCSRFCheck": false }), 200, 200),
         (json!({ "disableOriginCheck": true }), 200, 200),
     ] {
@@ -111,8 +111,8 @@ async fn origin_checks_end_only_where_the_operator_ends_them() {
 }
 
 #[tokio::test]
-async fn a_proxys_word_for_the_address_counts_only_when_it_is_trusted() {
-    // The scheme is the proxy's word in any case, as with Better Auth's adapter for Node.
+async fn a_proxys_word_for_the_host_counts_only_when_it_is_trusted() {
+    // The scheme is the proxy's in any case, as in better-auth's node adapter.
     for (trusted, expected) in [(false, "https://localhost:3000/"), (true, "https://auth.example.com/")] {
         let told = Told::default();
         let mail = told.callback();
@@ -173,7 +173,7 @@ async fn what_cannot_be_is_refused_at_start_with_a_reason() {
     for (advanced, problem) in [
         (json!({ "backgroundTasks": { "handler": { "webhook": "http://x/" } } }), "goes on running"),
         (json!({ "database": { "generateId": false } }), "cannot be false"),
-        (json!({ "database": { "generateId": "cuid" } }), "must be \"uuid\", \"serial\""),
+        (json!({ "database": { "generateId": "cuid" } }), "must be \"uuid\", \"serial\" or a function"),
         (json!({ "databse": {} }), "did you mean `database`?"),
     ] {
         let error = start_error(json!({ "advanced": advanced })).await;
@@ -186,15 +186,21 @@ async fn tables_that_are_missing_are_noticed_at_start_when_the_operator_wants_it
     let folder = std::env::temp_dir();
     let file = folder.join(format!("portcullis-validate-{}.db", std::process::id()));
     let url = format!("sqlite:{}", file.display());
-    let settings = |validate: bool, migrate: bool| json!({ "database": url, "migrate": migrate, "mail": false, "advanced": { "database": { "validateSchema": validate } } });
-    let error = start_error(settings(true, false)).await;
-    assert!(
-        error.contains("advanced.database.validateSchema") && error.contains("portcullis migrate"),
-        "{error}"
-    );
-    assert_eq!(start_error(settings(false, false)).await, "started");
-    assert_eq!(start_error(settings(true, true)).await, "started");
-    assert_eq!(start_error(settings(true, false)).await, "started");
+    let settings = |validate: bool, migrate: bool, fields: Json| {
+        json!({
+            "database": url, "migrate": migrate, "user": { "additionalFields": fields },
+            "advanced": { "database": { "validateSchema": validate } },
+        })
+    };
+    let more = || json!({ "nick": { "type": "string", "required": false } });
+    assert_eq!(start_error(settings(true, true, json!({}))).await, "started");
+    assert_eq!(start_error(settings(true, false, json!({}))).await, "started");
+    assert_eq!(start_error(settings(false, false, more())).await, "started");
+    let error = start_error(settings(true, false, more())).await;
+    assert!(error.contains("advanced.database.validateSchema"), "{error}");
+    assert!(error.contains("portcullis migrate"), "{error}");
+    assert_eq!(start_error(settings(true, true, more())).await, "started");
+    assert_eq!(start_error(settings(true, false, more())).await, "started");
     for end in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{end}", file.display()));
     }

@@ -11,7 +11,7 @@ use portcullis::store::{Filter, Query};
 use portcullis::testing::{Actor, TestApp};
 use serde_json::{Value as Json, json};
 
-const OLD: &str = "q8Zr0xN1vKp5sTy7uWb3cDe9fGh2jLm4";
+const OLD: &str = "Ym3kV8rTz1wQx6nLb9cHs4fJd7gPa2eU";
 const NEW: &str = "Lw5vH2nQ9xTz4rYc7pKd1mBs8gFj3aUe";
 const NEWER: &str = "Xe6tM1bWq3yRk9zVn5hPc8sLd2gJf7aT";
 const START: i64 = 1_790_000_000_000;

@@ -357,6 +357,22 @@ async fn a_preserved_session_is_kept_as_ended_and_never_comes_back() {
     assert_eq!(ended, [1_790_000_005_000, 1_790_000_010_000]);
 }
 
+/// The background job goes round whether or not the database has such tables.
+#[tokio::test]
+async fn what_is_elsewhere_is_not_looked_for_in_the_database() {
+    for (also, purged) in [(false, 0), (true, 1)] {
+        let place = start(json!({
+            "session": { "storeSessionInDatabase": also }, "verification": { "storeInDatabase": also },
+        }))
+        .await;
+        place.app.user("ada").await;
+        reset_token(&place).await;
+        place.advance(WEEK.unsigned_abs() + 1);
+        let done = place.app.auth.purge_expired(500).await.unwrap();
+        assert_eq!((done.sessions, done.verifications), (purged, purged));
+    }
+}
+
 #[tokio::test]
 async fn what_a_token_names_is_a_session_or_nothing() {
     let place = start(json!({ "plugins": { "bearer": {} } })).await;
