@@ -70,8 +70,20 @@ impl Callback {
     /// An answer `{"error": {status, message, code, body}}` is the operator's own refusal; an error
     /// without a status, a wrong answer or no answer is [`Error::Broken`].
     pub async fn call(&self, http: &Outbound, name: &str, args: Vec<Json>) -> Result<Json, Error> {
+        self.call_as(http, &http.webhook_id(), name, args).await
+    }
+
+    /// As [`Callback::call`], for a call that may be made again: a webhook knows it by its `webhook-id`,
+    /// which is the same each time.
+    pub async fn call_as(
+        &self,
+        http: &Outbound,
+        id: &str,
+        name: &str,
+        args: Vec<Json>,
+    ) -> Result<Json, Error> {
         let started = Instant::now();
-        let answer = self.ask(http, name, args).await;
+        let answer = self.ask(http, id, name, args).await;
         let result = match &answer {
             Ok(_) => CallResult::Ok,
             Err(Error::Refused(_)) => CallResult::Refused,
@@ -81,11 +93,11 @@ impl Callback {
         answer
     }
 
-    async fn ask(&self, http: &Outbound, name: &str, args: Vec<Json>) -> Result<Json, Error> {
+    async fn ask(&self, http: &Outbound, id: &str, name: &str, args: Vec<Json>) -> Result<Json, Error> {
         match self {
             Self::Native(function) => function(name, args).await,
             Self::Webhook(url) => {
-                let answer = http.webhook(url, &json!({ "callback": name, "args": args })).await?;
+                let answer = http.webhook_as(id, url, &json!({ "callback": name, "args": args })).await?;
                 result_of(name, answer)
             }
         }

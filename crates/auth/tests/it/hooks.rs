@@ -14,6 +14,7 @@ use portcullis::error::{Code, Error};
 use portcullis::features::LIST;
 use portcullis::hooks::Callback;
 use portcullis::identity::{Account, Session, User, Verification};
+use portcullis::secondary::Memory;
 use portcullis::store::Filter;
 use portcullis::testing::{Actor, Reply, TestApp, Told};
 use serde_json::{Map, Value as Json, json};
@@ -504,6 +505,63 @@ async fn a_write_in_a_transaction_that_nobody_was_asked_about_is_an_error() {
     assert_eq!((hook.names(), count(&app, User::KEY).await), (vec![], 1));
 }
 
+// ---- secondary storage ------------------------------------------------------------------------------
+
+async fn with_storage(hook: &Hook, session: Json) -> TestApp {
+    let clock = portcullis::clock::Clock::fixed(portcullis::clock::Timestamp::from_millis(1_790_000_000_000));
+    let storage = Arc::new(Memory::new(clock));
+    let (own, settings) = (hook.clone(), json!({ "session": session }));
+    let add = move |builder: portcullis::AuthBuilder| builder.database_hooks(own).secondary_storage(storage);
+    let app = TestApp::start_with(LIST, settings, |settings| settings, Some(Box::new(add))).await;
+    hook.engine.set(app.auth.clone()).expect("one app for a hook");
+    app
+}
+
+#[tokio::test]
+async fn sessions_that_live_elsewhere_have_hooks_too() {
+    let hook = Hook::new(|model, verb, _| {
+        let over = match (model, verb) {
+            (Model::Session, Verb::Create) => json!({ "userAgent": "laid over", "token": "a".repeat(32) }),
+            _ => return Ok(Before::Go),
+        };
+        Ok(Before::With(over.as_object().unwrap().clone()))
+    });
+    let app = with_storage(&hook, json!({})).await;
+    let (ada, reply) = sign_up(&app, "ada").await;
+    assert_eq!(reply.expect(200)["token"], "a".repeat(32));
+    assert_eq!(hook.rows("session Create after")[0]["userAgent"], "laid over");
+    let current = ada.get("/get-session").await.expect(200);
+    assert_eq!(current["session"]["userAgent"], "laid over");
+    hook.names();
+    app.advance(90_000);
+    ada.get("/get-session").await.expect(200);
+    assert_eq!(hook.names(), ["session Update before", "session Update after"]);
+    // As in Better Auth: what only secondary storage has ends without hooks.
+    ada.post("/sign-out", json!({})).await.expect(200);
+    assert_eq!(hook.names(), Vec::<String>::new());
+    assert!(ada.get("/get-session").await.expect(200).is_null());
+
+    let hook = Hook::refusing(Model::Session, Verb::Create);
+    let app = with_storage(&hook, json!({})).await;
+    sign_up(&app, "ada").await.1.refused(400, "FAILED_TO_CREATE_SESSION");
+}
+
+#[tokio::test]
+async fn a_session_that_is_preserved_ends_with_the_hooks_of_a_deletion() {
+    let hook = Hook::willing();
+    let kept = json!({ "storeSessionInDatabase": true, "preserveSessionInDatabase": true });
+    let app = with_storage(&hook, kept).await;
+    let (ada, _) = sign_up(&app, "ada").await;
+    let change = json!({ "currentPassword": "correct horse", "newPassword": "another horse", "revokeOtherSessions": true });
+    hook.names();
+    ada.post("/change-password", change).await.expect(200);
+    let heard = hook.names();
+    assert_eq!(heard.iter().filter(|name| *name == "session Delete after").count(), 1, "{heard:?}");
+    ada.post("/sign-out", json!({})).await.expect(200);
+    assert_eq!(hook.names(), ["session Delete before", "session Delete after"]);
+    assert_eq!(count(&app, Session::KEY).await, 2);
+}
+
 // ---- webhooks ---------------------------------------------------------------------------------------
 
 /// What a webhook of these tests does.
@@ -518,18 +576,18 @@ enum Does {
 }
 
 /// Headers and body of a call.
-type Heard = (Map<String, Json>, Vec<u8>);
+type Received = (Map<String, Json>, Vec<u8>);
 
 struct Server {
     url: String,
-    calls: Arc<Mutex<Vec<Heard>>>,
+    calls: Arc<Mutex<Vec<Received>>>,
     /// Calls that are open at this moment, and the most there were.
     open: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
 
 /// Reads one request: headers and body.
-async fn read(stream: &mut tokio::net::TcpStream) -> Option<(Map<String, Json>, Vec<u8>)> {
+async fn read(stream: &mut tokio::net::TcpStream) -> Option<Received> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let end = loop {

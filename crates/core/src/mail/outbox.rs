@@ -78,6 +78,11 @@ struct Payload {
     until: Option<i64>,
 }
 
+/// The `webhook-id` of all tries of a mail.
+pub(super) fn call_id(id: &str) -> String {
+    format!("msg_mail_{id}")
+}
+
 fn add(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
@@ -106,7 +111,7 @@ impl Mailer {
             return Err(Failure::passing("no feature that is switched on has mails of this kind"));
         };
         if let Some((name, callback)) = &known.callback {
-            let told = callback.call(auth.outbound(), name, payload.args.clone()).await;
+            let told = callback.call_as(auth.outbound(), &call_id(id), name, payload.args.clone()).await;
             return told.map(drop).map_err(Failure::of);
         }
         if !known.mailed {

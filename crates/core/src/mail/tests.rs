@@ -159,6 +159,53 @@ async fn what_a_process_that_died_had_claimed_is_sent_by_another_when_the_claim_
     assert_eq!(rows(&next.auth).await, 0);
 }
 
+/// A server that is busy at first: the `webhook-id` of each call.
+async fn busy_at_first() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let ids = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ids);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            let mut buffer = [0; 4096];
+            while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+                let n = stream.read(&mut buffer).await.unwrap();
+                head.extend_from_slice(&buffer[..n]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let id = head.lines().find_map(|line| line.strip_prefix("webhook-id: ")).unwrap().to_owned();
+            let first = {
+                let mut seen = seen.lock().unwrap();
+                seen.push(id);
+                seen.len() == 1
+            };
+            let body =
+                if first { r#"{"error":{"status":503,"message":"busy"}}"# } else { r#"{"result":null}"# };
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (url, ids)
+}
+
+#[tokio::test]
+async fn every_try_of_a_mail_has_one_webhook_id_and_a_busy_webhook_is_asked_again() {
+    let (url, ids) = busy_at_first().await;
+    let webhook: Callback = serde_json::from_value(json!({ "webhook": url })).unwrap();
+    let app = app(json!({}), Some(webhook)).await;
+    app.auth.send_mail(&mut app.auth.db(), note(&app.auth, 1)).await.unwrap();
+    work(&app.auth).await;
+    app.advance(20);
+    work(&app.auth).await;
+    let ids = ids.lock().unwrap().clone();
+    assert!(ids.len() == 2 && ids[0] == ids[1] && ids[0].starts_with("msg_"), "{ids:?}");
+    assert_eq!(rows(&app.auth).await, 0);
+}
+
 #[tokio::test]
 async fn a_mail_that_fails_is_tried_again_later_and_later_and_then_given_up_and_kept() {
     let tries = Arc::new(AtomicUsize::new(0));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::PoolConfig;
@@ -48,9 +49,13 @@ impl Failure {
         Self { text: short(cause), permanent: true, cause: None }
     }
 
-    /// An operator's function that answers with a refusal of its own will do so again.
+    /// An operator's function that answers with a refusal of its own will do so again, unless it is busy,
+    /// or so many calls wait for it that this one had no turn.
     pub(super) fn of(error: Error) -> Self {
         let (text, permanent) = match &error {
+            Error::Refused(refusal) if refusal.code.status == StatusCode::SERVICE_UNAVAILABLE => {
+                (short(&error), false)
+            }
             Error::Refused(_) => (short(&error), true),
             Error::Broken(source) => (short(source), false),
         };
@@ -107,7 +112,8 @@ impl Transport {
                     "text": mail.text,
                     "locale": mail.locale,
                 });
-                let told = callback.call(auth.outbound(), "mail.send", vec![message]).await;
+                let call = super::outbox::call_id(id);
+                let told = callback.call_as(auth.outbound(), &call, "mail.send", vec![message]).await;
                 told.map(drop).map_err(Failure::of)
             }
             Self::Smtp(smtp) => {
