@@ -16,8 +16,8 @@ use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
 use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
 use crate::identity::functions::Functions;
-use crate::identity::{Policy, Session, Verification, core_tables};
-use crate::mail::{Mailer, Queued};
+use crate::identity::{Memory, Policy, Session, Verification, core_tables};
+use crate::mail::{Mailer, Queued, VERIFY_EMAIL};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::seams::{Notice, Seams};
@@ -31,6 +31,7 @@ pub struct Auth(Arc<Parts>);
 struct Parts {
     config: Config,
     store: Store,
+    memory: Memory,
     clock: Clock,
     random: Random,
     passwords: Passwords,
@@ -328,6 +329,13 @@ impl AuthBuilder {
         }
         let kinds = features.iter().flat_map(|feature| feature.mails(&config)).collect();
         let mut mailer = Mailer::new(&config, kinds, self.await_mails)?;
+        let required = config.settings.email_and_password.require_email_verification;
+        if required && !mailer.sends(VERIFY_EMAIL) && config.environment != Environment::Test {
+            tracing::warn!(
+                "emailAndPassword.requireEmailVerification is on and nobody mails the links: nobody who signs up can come in; \
+                 set mail.smtp, mail.send or emailVerification.sendVerificationEmail"
+            );
+        }
         if mailer.has_outbox() {
             schema.add(Queued::table());
         }
@@ -417,9 +425,11 @@ impl AuthBuilder {
         if secondary.is_none() && config.sessions.in_secondary() {
             return Err(ConfigError::new("secondaryStorage", "was not given to the builder").into());
         }
+        let memory = Memory::new(&store, config.session.memory_cache_size);
         Ok(Auth(Arc::new(Parts {
             config,
             store,
+            memory,
             clock: self.clock,
             random: self.random,
             passwords,
@@ -506,6 +516,8 @@ async fn connect(
         pooler: database.and_then(|d| d.pooler),
         acquire_timeout: Duration::from_secs(5),
         adopt_names,
+        // Tests write into the file and ask at once.
+        trusted_for: Duration::from_millis(if config.environment == Environment::Test { 0 } else { 8 }),
     };
     Store::connect_with_clock(options, clock).await
 }
@@ -514,6 +526,10 @@ impl Auth {
     /// The checked configuration.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// The store.

@@ -365,15 +365,22 @@ pub struct AdditionalFields(pub Vec<(String, FieldSettings)>);
 
 impl<'de> Deserialize<'de> for AdditionalFields {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = Map::<String, Json>::deserialize(deserializer)?;
-        map.into_iter()
-            .map(|(name, value)| {
-                let field = serde_json::from_value(value)
-                    .map_err(|e| serde::de::Error::custom(format!("{name}: {e}")))?;
-                Ok((name, field))
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        struct Fields;
+        // Entry by entry, so that an error names the field it is about.
+        impl<'de> serde::de::Visitor<'de> for Fields {
+            type Value = AdditionalFields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of fields")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(AdditionalFields(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -448,9 +455,8 @@ pub struct StandardSchema {
     pub standard: StandardValidator,
 }
 
-/// `~standard` of a validator.
+/// `~standard` of a validator; the standard's other properties (`version`, `vendor`, …) say nothing here.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StandardValidator {
     /// `(value) → {value}` or `{issues: [{message}]}`.
     pub validate: Callback,
@@ -582,6 +588,8 @@ pub struct SessionSettings {
     pub store_session_in_database: Option<bool>,
     /// With the former: sessions that ended stay in the database, as ended. Default false.
     pub preserve_session_in_database: Option<bool>,
+    /// Ours: how many sessions are remembered in memory, with SQLite. Default 10000; 0 = none.
+    pub memory_cache_size: Option<usize>,
 }
 
 /// `session.cookieCache`.
@@ -871,7 +879,7 @@ pub struct OnApiErrorSettings {
     pub error_url: Option<String>,
     /// Better Auth's; here an error is always an answer.
     pub throw: Option<bool>,
-    /// Told `(error, context)` of every answer that is an error, beside the answer.
+    /// Told `(error, context)` of what went wrong, beside the answer that is a 500.
     pub on_error: Option<Callback>,
     /// The default page is also shown in production when present.
     pub customize_default_error_page: Option<Json>,
@@ -938,6 +946,8 @@ pub struct SessionConfig {
     pub defer_refresh: bool,
     /// Cookie cache.
     pub cache: CookieCache,
+    /// Sessions that are remembered in memory.
+    pub memory_cache_size: usize,
 }
 
 /// The public base URL, checked.
@@ -1429,6 +1439,7 @@ fn session(settings: &Settings, stateless: bool) -> Result<SessionConfig, Config
         fresh_age: session.fresh_age.unwrap_or(86_400),
         disable_refresh: session.disable_session_refresh,
         defer_refresh: session.defer_session_refresh,
+        memory_cache_size: session.memory_cache_size.unwrap_or(10_000),
         cache: CookieCache {
             enabled: cache.enabled.unwrap_or(stateless),
             max_age,
@@ -1481,6 +1492,14 @@ mod tests {
     }
 
     #[test]
+    fn a_validator_may_say_which_library_it_is_of() {
+        let own = json!({ "webhook": "http://127.0.0.1:1/" });
+        let standard = json!({ "version": 1, "vendor": "zod", "validate": own });
+        let field = json!({ "type": "string", "validator": { "input": { "~standard": standard } } });
+        check(json!({"user": {"additionalFields": {"code": field}}})).unwrap();
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
         assert_eq!(
             problem(json!({"emailAndPassword": {"minPaswordLength": 9}})),
@@ -1495,6 +1514,11 @@ mod tests {
             "user.deleteUser.afterDeletion: unknown option; did you mean `afterDelete`?"
         );
         assert_eq!(problem(json!({"baseurl": "x"})), "baseurl: unknown option; did you mean `baseURL`?");
+        let fields = json!({ "age": { "type": "number" }, "name": { "type": "string", "requierd": true } });
+        assert_eq!(
+            problem(json!({"user": {"additionalFields": fields}})),
+            "user.additionalFields.name.requierd: unknown option; did you mean `required`?"
+        );
         assert_eq!(
             problem(json!({"session": {"cookieCache": {"maxage": 3}}})),
             "session.cookieCache.maxage: unknown option; did you mean `maxAge`?"

@@ -117,6 +117,12 @@ impl Error {
         self.unique_constraint().is_some()
     }
 
+    /// Is it the database's word that a row points to one that is not there?
+    pub fn is_orphan(&self) -> bool {
+        let Self::Broken(source) = self else { return false };
+        source.downcast_ref().is_some_and(|error| matches!(error, StoreError::Orphan))
+    }
+
     /// The refusal's code, when it is one.
     pub fn code(&self) -> Option<&Code> {
         match self {

@@ -111,15 +111,8 @@ impl Callback {
         }
     }
 
-    /// As [`Callback::tell`], beside the request: how long a mail takes to deliver is not to be seen
-    /// in the time of the answer.
-    pub fn tell_beside(&self, auth: &Auth, name: &'static str, args: Vec<Json>) {
-        let (callback, auth) = (self.clone(), auth.clone());
-        tokio::spawn(async move { callback.tell(auth.outbound(), name, args).await });
-    }
-
-    /// As [`Callback::tell_beside`] for what any request can cause in any number: when too many are under
-    /// way it is dropped, and the log says so.
+    /// As [`Callback::tell`], beside the request, for what any request can cause in any number: when too
+    /// many are under way it is dropped, and the log says so.
     pub(crate) fn notice(&self, auth: &Auth, name: &'static str, args: Vec<Json>) {
         let Some(place) = auth.outbound().beside() else {
             tracing::warn!(callback = name, "callback dropped: too many are under way");

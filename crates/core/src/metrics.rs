@@ -205,6 +205,11 @@ impl Metrics {
         self.0.mails.get(at).into_iter().for_each(add);
     }
 
+    /// Mails so far: queued, sent, retried, failed.
+    pub fn mails(&self) -> [u64; 4] {
+        self.0.mails.each_ref().map(read)
+    }
+
     /// Counts a call of a function of the operator's, by its dotted option name.
     pub fn callback(&self, name: &str, result: CallResult, took: Duration) {
         let result = match result {

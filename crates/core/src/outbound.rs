@@ -86,14 +86,9 @@ impl Outbound {
     pub async fn deliver(&self, url: &Url, headers: &HeaderMap, body: &Json) -> Result<(), Error> {
         let request = self.client.post(url.clone()).timeout(Duration::from_secs(10));
         let request = request.headers(headers.clone()).json(body);
-        let answer = request.send().await.map_err(|e| Error::broken(e.without_url()))?;
+        let answer = Box::pin(request.send()).await.map_err(|e| Error::broken(e.without_url()))?;
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(Error::broken(format!("the answer was {status}"))) }
-    }
-
-    /// Did nobody answer, or not to the end? Then trying again may help.
-    pub fn found_nobody(error: &Error) -> bool {
-        matches!(error, Error::Broken(source) if source.is::<reqwest::Error>())
     }
 
     /// Posts JSON to a URL that the operator wrote and reads a JSON answer. The time counts from here,
@@ -131,7 +126,7 @@ impl Outbound {
                 .with_header(RETRY_AFTER, HeaderValue::from_static("1")));
         };
         let _turn = turn.map_err(Error::broken)?;
-        match timeout(left, self.post(id, url, body)).await {
+        match timeout(left, Box::pin(self.post(id, url, body))).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::broken("a webhook did not answer in time")),
         }

@@ -60,7 +60,7 @@ pub async fn metrics_listener(auth: &Auth) -> Result<Option<TcpListener>, String
     let Some(text) = &auth.config().settings.metrics.listen else { return Ok(None) };
     let of_option = |error: String| format!("metrics.listen: {error}");
     let (host, port) = listen::address_or(text, None, METRICS_PORT).map_err(of_option)?;
-    let listener = listen::bind(&host, port).await.map_err(of_option)?;
+    let listener = listen::bind(&host, port, "there").await.map_err(of_option)?;
     let address = listener.local_addr().map_err(|error| of_option(error.to_string()))?;
     tracing::info!("metrics for Prometheus are at http://{address}/metrics");
     Ok(Some(listener))

@@ -54,18 +54,16 @@ pub fn address_or(text: &str, port: Option<u16>, default: u16) -> Result<(String
     Ok((host, port.or(own).unwrap_or(default)))
 }
 
-/// Opens the port.
-pub async fn bind(host: &str, port: u16) -> Result<TcpListener, String> {
+/// Opens the port; `by` says where another one is chosen.
+pub async fn bind(host: &str, port: u16, by: &str) -> Result<TcpListener, String> {
     TcpListener::bind((host, port)).await.map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => {
-            format!(
-                "port {port} on {host} is in use; stop what listens there or choose another one with --port N"
-            )
+            format!("port {port} on {host} is in use; stop what listens there or choose another one {by}")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("port {port} on {host} needs more rights; choose one above 1023 with --port N")
+            format!("port {port} on {host} needs more rights; choose one above 1023 {by}")
         }
-        _ => format!("cannot listen on {host} port {port}: {e}; choose another address with --listen"),
+        _ => format!("cannot listen on {host} port {port}: {e}; choose another address {by}"),
     })
 }
 
@@ -214,9 +212,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_named_together_with_the_way_out() {
-        let taken = bind("127.0.0.1", 0).await.unwrap();
+        let taken = bind("127.0.0.1", 0, "").await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = bind("127.0.0.1", port).await.unwrap_err();
+        let error = bind("127.0.0.1", port, "with --port N").await.unwrap_err();
         assert_eq!(
             error,
             format!(

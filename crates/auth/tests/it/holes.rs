@@ -3,6 +3,8 @@
 
 use http::Method;
 use portcullis::config::Settings;
+use portcullis::database_hooks::{Before, DatabaseHooks, Model, Verb};
+use portcullis::error::Error;
 use portcullis::features::LIST;
 use portcullis::identity::{Account, Session, User};
 use portcullis::store::{Filter, Query, Row};
@@ -396,7 +398,9 @@ async fn before_the_second_factor_nothing_that_stands_for_a_session_leaves() {
 
 #[tokio::test]
 async fn mailed_links_go_to_the_configured_address_whatever_headers_say() {
-    let dynamic = json!({ "allowedHosts": ["auth.example.com"], "fallback": "https://auth.example.com" });
+    let hosts = json!(["auth.example.com", "auth.example.com:*", "*.wild.example.com"]);
+    let dynamic =
+        json!({ "allowedHosts": hosts, "fallback": "https://auth.example.com", "protocol": "https" });
     for (base, own) in [
         (json!("https://auth.example.com"), "https://auth.example.com/api/auth/"),
         (dynamic, "https://auth.example.com/api/auth/"),
@@ -411,6 +415,15 @@ async fn mailed_links_go_to_the_configured_address_whatever_headers_say() {
             ("host", "auth.example.com.evil.example"),
             ("host", "auth.example.com@evil.example"),
             ("host", "evil.example/auth.example.com"),
+            ("host", "evil.example/.wild.example.com"),
+            ("host", "evil.example?.wild.example.com"),
+            ("host", "evil.example#.wild.example.com"),
+            ("host", "evil.example\\.wild.example.com"),
+            ("host", "x@evil.example/.wild.example.com"),
+            ("host", "evil.example:80/.wild.example.com"),
+            ("host", "auth.example.com:80@evil.example"),
+            ("host", "*.wild.example.com"),
+            ("x-forwarded-host", "evil.example/.wild.example.com"),
             ("x-forwarded-host", "evil.example"),
             ("x-forwarded-host", "auth.example.com, evil.example"),
             ("forwarded", "host=evil.example;proto=https"),
@@ -626,4 +639,213 @@ async fn of_fifty_sign_ins_with_one_trusted_device_at_most_one_skips_the_second_
             .spawn(async move { thief.post("/sign-in/email", body).await.expect(200)["token"].is_string() });
     }
     assert_eq!(racers.join_all().await.into_iter().filter(|passed| *passed).count(), 1);
+}
+
+#[tokio::test]
+async fn a_page_for_errors_is_never_on_another_origin() {
+    let (app, _) = app(json!({})).await;
+    for page in [
+        "/.//evil.example",
+        "/..//evil.example",
+        "/a/..//evil.example/x",
+        "/%2e//evil.example",
+        "/.%2e//evil.example",
+    ] {
+        let path = format!("/verify-email?token=bad&callbackURL={page}");
+        let reply = app.actor().get(&path).await;
+        let location = reply.headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
+        assert!(!location.starts_with("//") && !location.contains("://evil"), "{page}: {location}");
+        assert_eq!(reply.status, 403, "{page}");
+    }
+}
+
+#[tokio::test]
+async fn no_text_with_a_nul_gets_anywhere() {
+    let (app, _) =
+        app(json!({ "emailAndPassword": { "enabled": true, "requireEmailVerification": true } })).await;
+    app.user("ada").await;
+    for email in ["ada@example.com", "new@example.com"] {
+        for (key, value) in [
+            ("name", json!("a\u{0}")),
+            ("image", json!("\u{0}")),
+            ("x\u{0}", json!(1)),
+            ("x", json!([{ "y": "\u{0}" }])),
+        ] {
+            let mut body = json!({ "name": "a", "email": email, "password": "correct horse" });
+            body[key] = value;
+            app.actor().post("/sign-up/email", body).await.expect(400);
+        }
+    }
+    app.actor().get("/reset-password/a%00b?callbackURL=/x").await.expect(400);
+    app.actor().get("/verify-email?token=%00").await.expect(400);
+}
+
+/// Does something at the moment when a password has been proven and its session is not yet there.
+#[derive(Clone, Default)]
+struct Meanwhile(std::sync::Arc<tokio::sync::Mutex<Option<Deed>>>);
+
+type Deed = Box<dyn FnOnce() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+#[async_trait::async_trait]
+impl DatabaseHooks for Meanwhile {
+    async fn before(
+        &self,
+        model: Model,
+        verb: Verb,
+        _: &Map<String, Json>,
+        _: &Json,
+    ) -> Result<Before, Error> {
+        if (model, verb) == (Model::Session, Verb::Create) {
+            let deed = self.0.lock().await.take();
+            if let Some(deed) = deed {
+                deed().await;
+            }
+        }
+        Ok(Before::Go)
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_under_way_does_not_outlive_a_reset_or_the_user() {
+    for elsewhere in [false, true] {
+        for deed in ["reset", "change", "delete"] {
+            let meanwhile = Meanwhile::default();
+            let told = Told::default();
+            let mail = told.callback();
+            let settings = json!({
+                "plugins": { "username": {}, "jwt": {}, "bearer": {} },
+                "user": { "deleteUser": { "enabled": true } },
+                "emailAndPassword": { "enabled": true, "revokeSessionsOnPasswordReset": true },
+            });
+            let change = move |mut settings: Settings| {
+                settings.email_and_password.send_reset_password = Some(mail);
+                settings
+            };
+            let hooks = meanwhile.clone();
+            let own = move |builder: portcullis::AuthBuilder| {
+                let builder = builder.database_hooks(hooks);
+                if !elsewhere {
+                    return builder;
+                }
+                let clock = portcullis::clock::Clock::fixed(portcullis::clock::Timestamp::from_millis(
+                    1_790_000_000_000,
+                ));
+                builder.secondary_storage(std::sync::Arc::new(portcullis::secondary::Memory::new(clock)))
+            };
+            let app = TestApp::start_with(LIST, settings, change, Some(Box::new(own))).await;
+            let ada = app.actor();
+            let body = json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse", "username": "ada" });
+            ada.post("/sign-up/email", body).await.expect(200);
+            for path in ["/sign-in/email", "/sign-in/username"] {
+                if deed == "delete" && path == "/sign-in/username" {
+                    continue;
+                }
+                let password = if path == "/sign-in/email" { "correct horse" } else { "another horse" };
+                let next = if path == "/sign-in/email" { "another horse" } else { "a third horse" };
+                let actor = app.actor();
+                let known = json!({ "email": "ada@example.com", "password": password });
+                actor.post("/sign-in/email", known).await.expect(200);
+                let (visitor, told) = (app.actor(), told.clone());
+                *meanwhile.0.lock().await = Some(Box::new(move || {
+                    Box::pin(async move {
+                        match deed {
+                            "reset" => {
+                                visitor
+                                    .post("/request-password-reset", json!({ "email": "ada@example.com" }))
+                                    .await
+                                    .expect(200);
+                                let token = told.last().1[0]["token"].clone();
+                                visitor
+                                    .post("/reset-password", json!({ "token": token, "newPassword": next }))
+                                    .await
+                                    .expect(200);
+                            }
+                            "change" => {
+                                let body = json!({ "currentPassword": password, "newPassword": next, "revokeOtherSessions": true });
+                                actor.post("/change-password", body).await.expect(200);
+                            }
+                            _ => drop(
+                                actor.post("/delete-user", json!({ "password": password })).await.expect(200),
+                            ),
+                        }
+                    })
+                }));
+                let thief = app.actor();
+                let body = json!({ "email": "ada@example.com", "username": "ada", "password": password });
+                let reply = thief.post(path, body).await;
+                assert_eq!(reply.status, 401, "{deed} {path} elsewhere={elsewhere}");
+                assert_eq!(reply.set_cookies().len(), 0);
+                let left =
+                    Session::list_active(&app.auth, &mut app.auth.db(), &ada_id(&app).await).await.unwrap();
+                // The one that the change itself has made.
+                assert_eq!(left.len(), usize::from(deed == "change"), "{deed} {path} elsewhere={elsewhere}");
+            }
+        }
+    }
+}
+
+async fn ada_id(app: &TestApp) -> String {
+    let user = User::by_email(&mut app.auth.db(), "ada@example.com").await.unwrap();
+    user.map_or_else(|| "nobody".to_owned(), |user| user.id)
+}
+
+#[tokio::test]
+async fn links_that_reset_the_password_end_when_it_or_the_address_changes() {
+    for deed in ["reset", "change", "address"] {
+        let (app, told) = app(json!({})).await;
+        let ada = app.user("ada").await;
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            ada.post("/request-password-reset", json!({ "email": "ada@example.com" })).await.expect(200);
+            tokens.push(told.last().1[0]["token"].as_str().unwrap().to_owned());
+        }
+        let body = |token: &str| json!({ "token": token, "newPassword": "another horse" });
+        match deed {
+            "reset" => drop(app.actor().post("/reset-password", body(&tokens.remove(1))).await.expect(200)),
+            "change" => {
+                let body = json!({ "currentPassword": "correct horse", "newPassword": "another horse" });
+                ada.post("/change-password", body).await.expect(200);
+            }
+            _ => {
+                ada.post("/change-email", json!({ "newEmail": "ada@new.example" })).await.expect(200);
+                let token = told.last().1[0]["token"].as_str().unwrap().to_owned();
+                ada.get(&format!("/verify-email?token={token}")).await.expect(200);
+                // Used up: back to the old address, and the link does not change it again.
+                let id = ada.get("/get-session").await.expect(200)["user"]["id"].as_str().unwrap().to_owned();
+                let row = Row::from([User::EMAIL.set("ada@example.com")]);
+                app.auth.db().update(User::KEY, &User::ID.is(id), row).await.unwrap();
+                ada.get(&format!("/verify-email?token={token}")).await.refused(401, "INVALID_TOKEN");
+            }
+        }
+        for token in tokens {
+            app.actor().post("/reset-password", body(&token)).await.refused(400, "INVALID_TOKEN");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_fifty_who_agree_to_a_new_address_one_sends_the_mail_to_it() {
+    let told = Told::default();
+    let (proof, confirm) = (told.callback(), told.callback());
+    let change = move |mut settings: Settings| {
+        settings.email_verification.send_verification_email = Some(proof);
+        settings.user.change_email.enabled = true;
+        settings.user.change_email.send_change_email_confirmation = Some(confirm);
+        settings
+    };
+    let app = TestApp::start_with(LIST, json!({}), change, None).await;
+    let ada = app.user("ada").await;
+    let row = Row::from([User::EMAIL_VERIFIED.set(true)]);
+    app.auth.db().update(User::KEY, &Filter::All, row).await.unwrap();
+    ada.post("/change-email", json!({ "newEmail": "ada@new.example" })).await.expect(200);
+    let token = told.last().1[0]["token"].as_str().unwrap().to_owned();
+    let sent = told.all().len();
+    let mut tries = JoinSet::new();
+    for _ in 0..50 {
+        let (ada, path) = (ada.copy(), format!("/verify-email?token={token}"));
+        tries.spawn(async move { ada.get(&path).await.status.as_u16() });
+    }
+    let answers = tries.join_all().await;
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1);
+    assert_eq!(told.all().len(), sent + 1);
 }

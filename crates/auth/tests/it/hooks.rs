@@ -968,11 +968,14 @@ async fn origins_are_trusted_by_a_function_and_by_none_when_it_fails() {
 }
 
 #[tokio::test]
-async fn errors_are_told_beside_the_answer() {
+async fn errors_are_told_beside_the_answer_and_refusals_are_not() {
     let server = webhook(Does::Answer("{}")).await;
-    let app = with_webhook(&server, &["onAPIError", "onError"], json!({})).await;
-    let body = json!({ "email": "ada@example.com", "password": "correct horse" });
-    app.actor().post("/sign-in/email", body).await.expect(401);
+    // A hook whose server is not there.
+    let away = json!({ "session": { "create": { "before": { "webhook": "http://127.0.0.1:9/" } } } });
+    let app = with_webhook(&server, &["onAPIError", "onError"], json!({ "databaseHooks": away })).await;
+    let body = json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse" });
+    app.actor().post("/sign-in/email", body.clone()).await.expect(401);
+    app.actor().post("/sign-up/email", body).await.expect(500);
     for _ in 0..500 {
         if !server.calls.lock().unwrap().is_empty() {
             break;
@@ -981,7 +984,7 @@ async fn errors_are_told_beside_the_answer() {
     }
     let body: Json = serde_json::from_slice(&server.calls.lock().unwrap()[0].1).unwrap();
     assert_eq!(
-        (&body["callback"], &body["args"][0]["status"], &body["args"][0]["body"]["code"]),
-        (&json!("onAPIError.onError"), &json!(401), &json!("INVALID_EMAIL_OR_PASSWORD"))
+        (&body["callback"], &body["args"][0]["name"], server.calls.lock().unwrap().len()),
+        (&json!("onAPIError.onError"), &json!("Error"), 1)
     );
 }

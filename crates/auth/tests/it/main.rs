@@ -35,6 +35,9 @@ mod mailed;
 mod password_policy;
 #[cfg(test)]
 #[cfg(feature = "testing")]
+mod remembered;
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod rotation;
 #[cfg(test)]
 #[cfg(feature = "testing")]

@@ -1,5 +1,7 @@
 //! What a handler gives back, and the only place where an error becomes a response and is logged.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, SET_COOKIE};
@@ -33,6 +35,8 @@ pub enum Content {
     Empty,
     /// JSON.
     Json(Json),
+    /// JSON, as text already.
+    Shown(Arc<str>),
     /// A page.
     Html(String),
     /// Plain text.
@@ -47,22 +51,17 @@ impl Answer {
 
     /// 200 with JSON that is already a value.
     pub fn value(value: Json) -> Self {
-        Self {
-            status: StatusCode::OK,
-            headers: Vec::new(),
-            cookies: Cookies::new(),
-            body: Content::Json(value),
-        }
+        Self { body: Content::Json(value), ..Self::empty(StatusCode::OK) }
+    }
+
+    /// 200 with JSON that is text already.
+    pub fn shown(text: Arc<str>) -> Self {
+        Self { body: Content::Shown(text), ..Self::empty(StatusCode::OK) }
     }
 
     /// A page.
     pub fn html(page: String) -> Self {
-        Self {
-            status: StatusCode::OK,
-            headers: Vec::new(),
-            cookies: Cookies::new(),
-            body: Content::Html(page),
-        }
+        Self { body: Content::Html(page), ..Self::empty(StatusCode::OK) }
     }
 
     /// An empty answer of some status.
@@ -74,7 +73,16 @@ impl Answer {
     pub fn redirect(url: &str) -> Result<Self, Error> {
         let mut answer = Self::empty(StatusCode::FOUND);
         answer.headers.push((http::header::LOCATION, location(url)?));
+        // Better Auth's redirects are answers like any other, and say so.
+        answer.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         Ok(answer)
+    }
+
+    /// Without a content type: Better Auth's error page sends its visitors on that way.
+    #[must_use]
+    pub fn untyped(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != CONTENT_TYPE);
+        self
     }
 
     /// What a sign-in with a password answers. The `Location` goes with a 200: the client follows it,
@@ -105,6 +113,13 @@ impl Answer {
         self
     }
 
+    /// Adds headers.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -124,6 +139,7 @@ impl IntoResponse for Answer {
         let (content_type, body) = match self.body {
             Content::Empty => (None, Body::empty()),
             Content::Json(value) => (Some("application/json"), Body::from(value.to_string())),
+            Content::Shown(text) => (Some("application/json"), Body::from(text.as_bytes().to_vec())),
             Content::Html(page) => (Some("text/html; charset=utf-8"), Body::from(page)),
             Content::Text(text) => (Some("text/plain;charset=UTF-8"), Body::from(text)),
         };

@@ -16,7 +16,7 @@ use super::cookies::{Cookies, RequestCookies};
 use super::origin;
 use crate::auth::Auth;
 use crate::clock::Timestamp;
-use crate::config::BaseUrl;
+use crate::config::{BaseUrl, Environment};
 use crate::error::{self, Code, Error};
 use crate::events::{Kind, RequestId};
 use crate::identity::{How, SessionUser};
@@ -307,21 +307,28 @@ pub(crate) fn own_origin(auth: &Auth, headers: &HeaderMap) -> String {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let host = || {
         let forwarded = if proxied { header("x-forwarded-host") } else { None };
-        forwarded.or_else(|| header("host")).unwrap_or("localhost")
+        let host = forwarded.or_else(|| header("host"));
+        // It becomes part of links, so nothing but a host may be in it (better-auth 1.7.6 `utils/url`).
+        host.filter(|host| origin::is_host(host)).map(str::to_ascii_lowercase)
     };
-    let scheme = || match header("x-forwarded-proto") {
+    // Under the test contract, and where nobody has said how we are reached, the header is what there is.
+    let believed = proxied
+        || auth.config().environment == Environment::Test
+        || matches!(auth.config().base_url, BaseUrl::FromRequest);
+    let scheme = || match header("x-forwarded-proto").filter(|_| believed) {
         Some("https") => "https",
         _ => "http",
     };
     match &auth.config().base_url {
         BaseUrl::Fixed(url) => url.origin().ascii_serialization(),
-        BaseUrl::FromRequest => format!("{}://{}", scheme(), host()),
+        BaseUrl::FromRequest => format!("{}://{}", scheme(), host().as_deref().unwrap_or("localhost")),
         BaseUrl::Dynamic { allowed_hosts, fallback, protocol } => {
-            let host = host();
-            if allowed_hosts.iter().any(|pattern| origin::wildcard(pattern, host)) {
-                format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme))
-            } else {
-                fallback.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization())
+            let allowed = |host: &String| {
+                allowed_hosts.iter().any(|pattern| origin::wildcard(&pattern.to_ascii_lowercase(), host))
+            };
+            match host().filter(allowed) {
+                Some(host) => format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme)),
+                None => fallback.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
             }
         }
     }

@@ -202,6 +202,15 @@ impl Cookies {
         self.0.push(cookie);
     }
 
+    /// These and later ones; what those end is not sent before (better-auth 1.7.6 `/delete-user`).
+    #[must_use]
+    pub fn overtaken_by(mut self, later: Self) -> Self {
+        let ended = |name: &str| later.0.iter().any(|other| other.name == name && other.is_removal());
+        self.0.retain(|cookie| !ended(&cookie.name));
+        self.0.extend(later.0);
+        self
+    }
+
     /// Ends a cookie, and takes back what this answer would have set under its name or a chunk of
     /// it, so that no valid value is on the wire beside its removal.
     pub fn expire(&mut self, spec: &CookieSpec) {

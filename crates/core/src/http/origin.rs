@@ -14,7 +14,10 @@ pub fn matches(url: &str, pattern: &str, allow_relative: bool) -> bool {
     }
     let scheme = scheme_of(url);
     // A page that goes to one of these runs it, whatever host stands in it.
-    if scheme.as_deref().is_some_and(|scheme| ["javascript", "data", "vbscript"].contains(&scheme)) {
+    if scheme
+        .as_deref()
+        .is_some_and(|scheme| ["javascript", "data", "vbscript", "blob", "filesystem"].contains(&scheme))
+    {
         return false;
     }
     let origin = origin_of(url);
@@ -93,7 +96,28 @@ pub fn is_safe_relative(url: &str) -> bool {
     const BASE: &str = "https://portcullis.invalid";
     Url::parse(BASE)
         .and_then(|base| base.join(url))
-        .is_ok_and(|url| url.origin().ascii_serialization() == BASE)
+        // `/.//elsewhere.example` is one path now, and another origin once somebody has resolved it.
+        .is_ok_and(|url| url.origin().ascii_serialization() == BASE && !url.path().starts_with("//"))
+}
+
+/// Is this a host with or without a port, and nothing else?
+pub fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ip, rest)) if ip.parse::<std::net::Ipv6Addr>().is_ok() => ("", rest),
+        Some(_) => return false,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port_is_one = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok_and(|_| port.bytes().all(|b| b.is_ascii_digit())));
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    port_is_one && (text.starts_with('[') || host.len() <= 253 && host.split('.').all(label))
 }
 
 struct Custom {

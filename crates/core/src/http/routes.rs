@@ -13,7 +13,7 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value as Json, json};
 
@@ -26,7 +26,7 @@ use crate::auth::Auth;
 use crate::config::BaseUrl;
 use crate::crypto::decode_lenient;
 use crate::database_hooks;
-use crate::error::{self, Code, Error};
+use crate::error::{self, Error};
 use crate::events::{Event, Kind};
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
@@ -87,13 +87,11 @@ impl Routes {
                 // Cookies that reading the session asked for come before the handler's own.
                 match outcome {
                     Ok(mut answer) => {
-                        pending.extend(std::mem::take(&mut answer.cookies));
-                        answer.cookies = pending;
+                        answer.cookies = pending.overtaken_by(std::mem::take(&mut answer.cookies));
                         Ok(answer)
                     }
                     Err(Error::Refused(mut refusal)) => {
-                        pending.extend(std::mem::take(&mut refusal.cookies));
-                        refusal.cookies = pending;
+                        refusal.cookies = pending.overtaken_by(std::mem::take(&mut refusal.cookies));
                         Err(Error::Refused(refusal))
                     }
                     Err(broken) => Err(broken),
@@ -281,19 +279,12 @@ async fn serve(route: &Route, auth: Auth, http: HttpRequest) -> Response {
     }
 }
 
-/// Tells `onAPIError.onError` of an answer that is an error (better-auth 1.7.6 `api/index`).
+/// Tells `onAPIError.onError` of what went wrong; refusals are answers, not errors (better-auth 1.7.6).
 fn notice_of(auth: &Auth, error: &Error) {
     let settings = &auth.config().settings;
     let Some(callback) = &settings.on_api_error.on_error else { return };
-    let told = match error {
-        Error::Refused(refusal) if refusal.code.status == StatusCode::FOUND => return,
-        Error::Refused(refusal) => {
-            let Code { status, code, message } = &refusal.code;
-            let body = refusal.body.clone().unwrap_or_else(|| json!({ "message": message, "code": code }));
-            json!({ "name": "APIError", "message": message, "status": status.as_u16(), "body": body })
-        }
-        Error::Broken(source) => json!({ "name": "Error", "message": source.to_string() }),
-    };
+    let Error::Broken(source) = error else { return };
+    let told = json!({ "name": "Error", "message": source.to_string() });
     let base_url = match &auth.config().base_url {
         BaseUrl::Fixed(url) => url.origin().ascii_serialization() + &auth.config().base_path,
         _ => String::new(),
@@ -344,22 +335,52 @@ async fn handle(route: &Route, auth: Auth, http: HttpRequest) -> Result<Answer, 
     if request.method != Method::GET {
         request.body = read_body(&request.headers, body, config.max_body_bytes, route.form).await?;
     }
+    let mut said = request.query.values().chain(&request.body);
+    if said.any(has_nul) || request.params.iter().any(|(_, value)| value.contains('\0')) {
+        return Err(error::BAD_REQUEST.saying("A text with the character U+0000 cannot be stored").into());
+    }
     request.check_mutation()?;
-    let mut answer = if auth.hooks().is_empty() {
-        (route.handler)(request, route.csrf).await?
+    let outcome = if auth.hooks().is_empty() {
+        (route.handler)(request, route.csrf).await
     } else {
         let context = request.context_for_webhook();
-        database_hooks::during(context, (route.handler)(request, route.csrf)).await?
+        database_hooks::during(context, (route.handler)(request, route.csrf)).await
     };
-    // A session cookie on its way out: other forms of it may go along (bearer's `set-auth-token`).
-    if let Some(cookie) = answer.cookies.last(&auth.cookies().session_token.name)
+    match outcome {
+        Ok(mut answer) => {
+            answer.headers.extend(session_headers(&auth, &answer.cookies)?);
+            Ok(answer)
+        }
+        Err(Error::Refused(mut refusal)) => {
+            refusal.headers.extend(session_headers(&auth, &refusal.cookies)?);
+            Err(Error::Refused(refusal))
+        }
+        broken => broken,
+    }
+}
+
+/// A session cookie on its way out: other forms of it may go along (bearer's `set-auth-token`).
+fn session_headers(auth: &Auth, cookies: &Cookies) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    let mut headers = Vec::new();
+    if let Some(cookie) = cookies.last(&auth.cookies().session_token.name)
         && !cookie.is_removal()
     {
         for seam in &auth.seams().session_sent {
-            answer.headers.extend(seam.headers(cookie)?);
+            headers.extend(seam.headers(cookie)?);
         }
     }
-    Ok(answer)
+    Ok(headers)
+}
+
+/// PostgreSQL stores no U+0000, and the others nothing that anybody wants to read. Refused for all, before
+/// anything is looked up: where only some writes fail, the failure tells.
+fn has_nul(value: &Json) -> bool {
+    match value {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(all) => all.iter().any(has_nul),
+        Json::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
 }
 
 /// The query as JSON: a repeated name has an array, as better-call reads it.

@@ -53,6 +53,23 @@ fn names<'r>(auth: &Auth, row: &'r Row) -> Vec<&'r str> {
     telling.filter(|column| column.key != User::ID.key).filter_map(|column| row.text(&column.key)).collect()
 }
 
+/// A user's password as it was when it was proven right.
+#[derive(Debug)]
+pub struct Credential {
+    account: String,
+    hash: String,
+}
+
+impl Credential {
+    /// Is it still the user's? Between the proof and the session it may have been changed or reset, and
+    /// whoever did that ended all sessions there were.
+    pub(super) async fn holds(&self, auth: &Auth) -> Result<bool, Error> {
+        let row = auth.db().find(Account::KEY, &Account::ID.is(self.account.as_str())).await?;
+        let account = row.map(Account::from_row).transpose()?;
+        Ok(account.and_then(|account| account.password).as_ref() == Some(&self.hash))
+    }
+}
+
 /// Proves a user by password, in the same time whether or not there is such a user or password.
 ///
 /// `name` is what the client calls itself (address, user name).
@@ -62,7 +79,7 @@ pub async fn prove(
     name: &str,
     user: Option<User>,
     password: &str,
-) -> Result<Option<User>, Error> {
+) -> Result<Option<(User, Credential)>, Error> {
     let account = match &user {
         Some(user) => Account::credential_of(&mut auth.db(), &user.id).await?,
         None => None,
@@ -72,14 +89,20 @@ pub async fn prove(
         decoy(auth, name, password).await?;
         return Ok(None);
     };
+    let proven = |hash: String| Some((user, Credential { account: account.id.clone(), hash }));
     match auth.passwords().verify(&hash, password).await? {
         Verdict::Wrong => Ok(None),
-        Verdict::Right => Ok(Some(user)),
+        Verdict::Right => Ok(proven(hash)),
         Verdict::RightButWeak => {
             let stronger = auth.passwords().hash(password).await?;
-            // Losing against a change of password is right: the newer one stays.
-            account.replace_password(auth, &mut auth.db(), stronger).await?;
-            Ok(Some(user))
+            if account.replace_password(auth, &mut auth.db(), stronger.clone()).await? {
+                return Ok(proven(stronger));
+            }
+            // Somebody else was faster: another sign-in, or a change of the password. The newer one stays.
+            let now = Account::credential_of(&mut auth.db(), &account.user_id).await?;
+            let Some(newer) = now.and_then(|account| account.password) else { return Ok(None) };
+            let right = auth.passwords().verify(&newer, password).await? != Verdict::Wrong;
+            Ok(if right { proven(newer) } else { None })
         }
     }
 }

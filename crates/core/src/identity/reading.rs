@@ -1,5 +1,7 @@
 //! Reading the session of a request: the rules of `/get-session`, which every other route shares.
 
+use std::sync::Arc;
+
 use super::cache;
 use super::session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 use crate::auth::Auth;
@@ -30,6 +32,8 @@ impl How {
 pub struct Reading {
     /// The session and its user.
     pub found: Option<SessionUser>,
+    /// What was found as JSON, where that is at hand: what [`SessionUser::view`] would say.
+    pub shown: Option<Arc<str>>,
     /// Cookies to send along.
     pub cookies: Cookies,
     /// With `deferSessionRefresh`: would `POST` extend it?
@@ -84,7 +88,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         }
     }
 
-    let Some(current) = Session::find(auth, &mut db, token).await? else {
+    let Some((current, shown)) = Session::find_shown(auth, &mut db, token).await? else {
         reading.cookies.extend(clear_session_cookies(request, false));
         return Ok(reading);
     };
@@ -97,7 +101,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
     }
     let skip_refresh = how.skip_refresh || request.query_truthy("disableRefresh");
     if marked || skip_refresh {
-        reading.found = Some(current);
+        (reading.found, reading.shown) = (Some(current), shown);
         return Ok(reading);
     }
     let due = current.session.expires_at.plus_seconds(rules.update_age - rules.expires_in) <= request.now;
@@ -124,6 +128,6 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         return Ok(reading);
     }
     cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;
-    reading.found = Some(current);
+    (reading.found, reading.shown) = (Some(current), shown);
     Ok(reading)
 }

@@ -12,7 +12,7 @@ use super::fields::{from_json, to_json};
 use super::functions;
 use crate::auth::Auth;
 use crate::database_hooks::{self, Before, Model, Verb};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::store::{Agreed, Agreement, Db, Filter, Row};
 
 /// Does a write of this kind need to be asked about?
@@ -26,6 +26,16 @@ fn not_asked(model: Model, verb: Verb) -> Error {
         "a hook of {} ({verb:?}) was to be asked inside a transaction; whoever begins it must ask first",
         model.key()
     ))
+}
+
+/// Refuses what the database has no room for, before it does so with an error of its own.
+pub(crate) fn check_room(auth: &Auth, table: &str, row: &Row) -> Result<(), Error> {
+    match auth.store().overlong(table, row) {
+        None => Ok(()),
+        Some(column) => {
+            Err(error::VALIDATION_ERROR.saying(format!("[body.{column}] Invalid input: too long")).into())
+        }
+    }
 }
 
 /// What a hook wants to be written, as columns. Fields that the table does not have are passed over, as
@@ -195,6 +205,7 @@ pub(crate) async fn create(
     row: Row,
 ) -> Result<Option<Row>, Error> {
     let Some(row) = prepared(auth, db, table, row).await? else { return Ok(None) };
+    check_room(auth, table, &row)?;
     let stored = db.insert(table, row).await?;
     if !auth.hooks().is_empty() {
         created(auth, db, table, stored.clone()).await?;
@@ -247,6 +258,7 @@ pub(crate) async fn update(
     let Some(changes) = self::changes(auth, db, table, changes).await? else {
         return Ok(db.find(table, filter).await?);
     };
+    check_room(auth, table, &changes)?;
     let stored = db.update_one(table, filter, changes).await?;
     if !auth.hooks().is_empty() {
         changed(auth, db, table, stored.clone()).await?;

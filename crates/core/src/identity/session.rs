@@ -1,5 +1,7 @@
 //! The `session` table, and how a session is handed to the client.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::cache;
@@ -80,13 +82,15 @@ impl Session {
         let row = Self::new_row(request, Some(&user.id), remember, fields);
         // A hook of the operator's says no.
         let refused = || Error::from(error::FAILED_TO_CREATE_SESSION);
+        // The user was deleted since they were read.
+        let orphan = |error: Error| if error.is_orphan() { refused() } else { error };
         let Some(elsewhere) = Elsewhere::of(auth) else {
-            let row = rows::create(auth, db, Self::KEY, row).await?.ok_or_else(refused)?;
+            let row = rows::create(auth, db, Self::KEY, row).await.map_err(orphan)?.ok_or_else(refused)?;
             return Ok(Self::from_row(row)?);
         };
         let in_database = auth.config().sessions.in_database();
         let row = if in_database {
-            rows::create(auth, db, Self::KEY, row).await?.ok_or_else(refused)?
+            rows::create(auth, db, Self::KEY, row).await.map_err(orphan)?.ok_or_else(refused)?
         } else {
             let row = rows::prepared(auth, db, Self::KEY, row).await?.ok_or_else(refused)?;
             // No database counts here (better-auth 1.7.6 createSession).
@@ -104,7 +108,18 @@ impl Session {
         let user = map_of_stored(auth, User::KEY, User::OWN, user.clone().into_row());
         // As the row has them: a hook may have laid others over.
         let (token, expires_at) = (session.token.clone(), session.expires_at);
-        db.after_commit(async move { elsewhere.store(map, user, token, expires_at).await }).await?;
+        let (engine, owner) = (auth.clone(), session.user_id.clone());
+        db.after_commit(async move {
+            elsewhere.store(map, user, token.clone(), expires_at).await?;
+            // No foreign key stands between a session there and a user who is being deleted. Who deletes
+            // ends the sessions last, so either they see this one or this sees that the user is gone.
+            if User::by_id(&mut engine.db(), &owner).await?.is_some() {
+                return Ok(());
+            }
+            elsewhere.end(&[token]).await?;
+            Err(error::FAILED_TO_CREATE_SESSION.into())
+        })
+        .await?;
         if !in_database {
             rows::created(auth, db, Self::KEY, row).await?;
         }
@@ -158,23 +173,42 @@ impl Session {
         row
     }
 
-    /// The session of a token with its user, in one query; expired ones too.
+    /// The session of a token with its user, in one query at most; expired ones too.
     pub async fn find(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
+        Ok(Self::find_shown(auth, db, token).await?.map(|(current, _)| current))
+    }
+
+    /// The same, with its JSON where that is at hand ([`SessionUser::view`]).
+    pub(super) async fn find_shown(
+        auth: &Auth,
+        db: &mut Db<'_>,
+        token: &str,
+    ) -> Result<Option<(SessionUser, Option<Arc<str>>)>, Error> {
         if let Some(elsewhere) = Elsewhere::of(auth) {
             let found = elsewhere.find(token).await?;
             // A session that only the database has may have been there before secondary storage was;
             // one that is preserved there has ended.
             let config = auth.config();
             if found.is_some() || !config.sessions.in_database() || config.preserve_sessions {
-                return Ok(found);
+                return Ok(found.map(|current| (current, None)));
             }
         }
+        // A transaction sees what it has written itself.
+        let remembers = !db.in_transaction();
+        if remembers && let Some((current, shown)) = auth.memory().recall(auth.store(), token).await {
+            return Ok(Some((current, Some(shown))));
+        }
+        let since = auth.store().moment();
         let on = (Self::USER_ID.key, User::ID.key);
         let Some((session, user)) = db.find_with(Self::KEY, &Self::TOKEN.is(token), User::KEY, on).await?
         else {
             return Ok(None);
         };
-        Ok(Some(SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? }))
+        let current = SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? };
+        if remembers {
+            auth.memory().keep(auth, since, &current);
+        }
+        Ok(Some((current, None)))
     }
 
     /// Of these tokens the sessions that are still good, oldest first, with their users.

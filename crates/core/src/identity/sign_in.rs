@@ -3,10 +3,11 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::password::Credential;
 use super::session::{Handed, Session, SessionUser, hand_over};
 use super::user::User;
 use crate::auth::Auth;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::events::{Event, Kind, Reason};
 use crate::http::{Cookies, Request};
 use crate::store::{Agreed, Db, Row};
@@ -46,16 +47,52 @@ pub struct Challenge {
     pub body: Map<String, Json>,
 }
 
+/// What is told of a sign-in if it succeeds, and the way in.
+fn beginning(who: &SignIn<'_>) -> (Event, &'static str) {
+    (who.request.event(Kind::SignedIn).method(who.method).user(&who.user.id), who.method)
+}
+
 impl Auth {
     /// Makes a session, unless a gate stands in the way.
     ///
     /// `db` may be a transaction: the session is then there when it commits.
     pub async fn sign_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
-        let method = who.method;
-        let event = who.request.event(Kind::SignedIn).method(method).user(&who.user.id);
-        let outcome = self.let_in(db, who).await;
-        self.tell_outcome(db, event, method, &outcome).await?;
-        outcome
+        let (event, method) = beginning(&who);
+        let outcome = self.let_in(db, who, None).await;
+        self.tell_outcome(db, event, method, outcome).await
+    }
+
+    /// The same for somebody who has proven a password. A session that began while that was changed ends
+    /// at once: the session is written first and the password looked at then, so either this sees the
+    /// change, or whoever made it sees the session.
+    ///
+    /// # Errors
+    /// `refused` when the password is another one by now.
+    pub async fn sign_in_by_password(
+        &self,
+        who: SignIn<'_>,
+        credential: &Credential,
+        refused: Code,
+    ) -> Result<SignedIn, Error> {
+        let (event, method) = beginning(&who);
+        let db = &mut self.db();
+        let outcome = match self.let_in(db, who, None).await {
+            Ok(SignedIn::Session(current, _)) if !credential.holds(self).await? => {
+                Session::delete(self, db, &current.session.token).await?;
+                Err(refused.into())
+            }
+            outcome => outcome,
+        };
+        self.tell_outcome(db, event, method, outcome).await
+    }
+
+    /// The same where the operator's hooks have been asked about the session already
+    /// ([`Session::ask_create`]): before the user was made, say, whom nobody wants without one.
+    pub async fn sign_in_agreed(&self, who: SignIn<'_>, agreed: Agreed) -> Result<SignedIn, Error> {
+        let (event, method) = beginning(&who);
+        let db = &mut self.db();
+        let outcome = self.let_in(db, who, Some(agreed)).await;
+        self.tell_outcome(db, event, method, outcome).await
     }
 
     async fn tell_outcome(
@@ -63,9 +100,9 @@ impl Auth {
         db: &mut Db<'_>,
         mut event: Event,
         method: &'static str,
-        outcome: &Result<SignedIn, Error>,
-    ) -> Result<(), Error> {
-        match outcome {
+        outcome: Result<SignedIn, Error>,
+    ) -> Result<SignedIn, Error> {
+        match &outcome {
             Ok(SignedIn::Session(current, _)) => {
                 self.tell_after(db, event.session(&current.session.id)).await?
             }
@@ -79,44 +116,32 @@ impl Auth {
             }
             Err(_) => self.metrics().sign_in_broke(method),
         }
-        Ok(())
+        outcome
     }
 
-    async fn let_in(&self, db: &mut Db<'_>, who: SignIn<'_>) -> Result<SignedIn, Error> {
+    /// With `agreed` in a transaction of its own, which is over before rooms hear of the session.
+    async fn let_in(
+        &self,
+        db: &mut Db<'_>,
+        who: SignIn<'_>,
+        agreed: Option<Agreed>,
+    ) -> Result<SignedIn, Error> {
         let mut along = Cookies::new();
         if let Some(challenge) = self.gates(db, &who, &mut along).await? {
             return Ok(SignedIn::Challenge(challenge));
         }
         let SignIn { request, user, remember, fields, .. } = who;
-        let session = Session::create(request, db, &user, remember, fields).await?;
+        let session = match agreed {
+            None => Session::create(request, db, &user, remember, fields).await?,
+            Some(agreed) => {
+                let mut tx = self.begin_agreed(agreed).await?;
+                let session = Session::create(request, &mut tx.db(), &user, remember, fields).await?;
+                tx.commit().await?;
+                session
+            }
+        };
         let current = SessionUser { session, user };
         let mut cookies = hand_over(request, db, &current, Handed { remember: Some(remember) }).await?;
-        cookies.extend(along);
-        Ok(SignedIn::Session(Box::new(current), cookies))
-    }
-
-    /// The same where the operator's hooks have been asked about the session already
-    /// ([`Session::ask_create`]): before the user was made, say, whom nobody wants without one.
-    pub async fn sign_in_agreed(&self, who: SignIn<'_>, agreed: Agreed) -> Result<SignedIn, Error> {
-        let method = who.method;
-        let event = who.request.event(Kind::SignedIn).method(method).user(&who.user.id);
-        let outcome = self.let_in_agreed(who, agreed).await;
-        self.tell_outcome(&mut self.db(), event, method, &outcome).await?;
-        outcome
-    }
-
-    async fn let_in_agreed(&self, who: SignIn<'_>, agreed: Agreed) -> Result<SignedIn, Error> {
-        let mut along = Cookies::new();
-        if let Some(challenge) = self.gates(&mut self.db(), &who, &mut along).await? {
-            return Ok(SignedIn::Challenge(challenge));
-        }
-        let SignIn { request, user, remember, fields, .. } = who;
-        let mut tx = self.begin_agreed(agreed).await?;
-        let session = Session::create(request, &mut tx.db(), &user, remember, fields).await?;
-        tx.commit().await?;
-        let current = SessionUser { session, user };
-        let handed = Handed { remember: Some(remember) };
-        let mut cookies = hand_over(request, &mut self.db(), &current, handed).await?;
         cookies.extend(along);
         Ok(SignedIn::Session(Box::new(current), cookies))
     }

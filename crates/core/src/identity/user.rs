@@ -91,6 +91,15 @@ impl User {
         Ok(row.text(Self::ID.key).map(str::to_owned))
     }
 
+    /// Has the database room for these fields? To be asked before anybody looks whether the address is
+    /// taken, because a write that fails would tell.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR`, which names the field.
+    pub fn check_room(auth: &Auth, fields: &Row) -> Result<(), Error> {
+        rows::check_room(auth, Self::KEY, fields)
+    }
+
     fn new_row(auth: &Auth, fields: Row) -> Row {
         let now = auth.clock().now();
         fields.with(Self::CREATED_AT.key, now).with(Self::UPDATED_AT.key, now)

@@ -16,7 +16,8 @@ use crate::store::Row;
 pub async fn check_new_user(request: &Request, fields: &Row, method: &str) -> Result<(), Error> {
     let auth = &request.auth;
     let Some(callback) = &auth.config().settings.user.validate_user_info else { return Ok(()) };
-    let user = to_json(auth.table(User::KEY), fields.clone(), true);
+    let row = fields.clone().with(User::CREATED_AT.key, request.now).with(User::UPDATED_AT.key, request.now);
+    let user = to_json(auth.table(User::KEY), row, true);
     let data = json!({ "user": user, "source": { "method": method, "action": "create-user" } });
     let args = vec![data, request.context_for_webhook()];
     let refusal = |code: String, message: String| {

@@ -12,8 +12,9 @@ use crate::clock::Timestamp;
 use crate::config::StoreIdentifier;
 use crate::crypto::{base64url, sha256};
 use crate::error::Error;
+use crate::mail::Outgoing;
 use crate::secondary::SecondaryStorage;
-use crate::store::{Agreed, Db, Query, Row, StoreError};
+use crate::store::{Agreed, Db, Filter, Query, Row, StoreError};
 use crate::table;
 
 table! {
@@ -34,6 +35,9 @@ table! {
         .. extra
     }
 }
+
+/// Before the token of a link that resets a password (better-auth 1.7.6).
+pub const RESET_PREFIX: &str = "reset-password:";
 
 /// Names of an identifier, as [`names_of`] has them; in a transaction those that were asked for before
 /// it began ([`Verification::ask_create`] and its like).
@@ -193,6 +197,52 @@ impl Verification {
             rows::created(auth, db, Self::KEY, row.clone()).await?;
         }
         Ok(Self::from_row(nameless(row))?)
+    }
+
+    /// Stores a value and mails what leads to it. In one database it is both or neither; in secondary
+    /// storage the value is there before the mail is.
+    pub async fn create_and_mail(
+        auth: &Auth,
+        identifier: &str,
+        value: &str,
+        expires_at: Timestamp,
+        mail: Outgoing,
+    ) -> Result<(), Error> {
+        let mut agreed = Agreed::new();
+        let in_database = auth.config().verifications.in_database();
+        if in_database {
+            Self::ask_create(auth, &mut agreed, identifier, value, expires_at).await?;
+        } else {
+            Self::create(auth, &mut auth.db(), identifier, value, expires_at).await?;
+        }
+        let mut tx = auth.begin_agreed(agreed).await?;
+        if in_database {
+            Self::create(auth, &mut tx.db(), identifier, value, expires_at).await?;
+        }
+        auth.send_mail(&mut tx.db(), mail).await?;
+        tx.commit().await
+    }
+
+    /// Costs what [`Verification::create_and_mail`] costs, fails as it does, and leaves nothing: for an
+    /// address that nobody has.
+    pub async fn pretend_and_mail(auth: &Auth) -> Result<(), Error> {
+        if let Some(storage) = Self::secondary(auth) {
+            let key = key_of(&auth.random().id());
+            storage.set(&key, "{}", 1).await?;
+        }
+        auth.pretend_mail().await
+    }
+
+    /// Makes a user's links that reset the password worthless. Where identifiers are hashed, or only
+    /// secondary storage has them, they cannot be found by their user and end by themselves.
+    pub async fn forget_resets(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+        if !auth.config().verifications.in_database() {
+            return Ok(());
+        }
+        let resets = Filter::StartsWith(Self::IDENTIFIER.key.into(), RESET_PREFIX.into());
+        // Nobody has used them, so no hook hears of it (as of those that expire).
+        db.delete(Self::KEY, &resets.and(Self::VALUE.is(user))).await?;
+        Ok(())
     }
 
     /// In the order in which Better Auth writes them into secondary storage.

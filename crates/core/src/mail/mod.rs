@@ -17,7 +17,7 @@ mod transport;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -143,27 +143,6 @@ impl Outgoing {
     }
 }
 
-/// How many mails there have been since the start of this process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MailCounts {
-    /// Written to the outbox (or, without one, handed to delivery).
-    pub queued: u64,
-    /// Delivered.
-    pub sent: u64,
-    /// Tries that failed and are repeated later.
-    pub retried: u64,
-    /// Given up.
-    pub failed: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    queued: AtomicU64,
-    sent: AtomicU64,
-    retried: AtomicU64,
-    failed: AtomicU64,
-}
-
 /// What tells the worker to look, and to end.
 #[derive(Debug, Default)]
 struct Signals {
@@ -186,7 +165,6 @@ pub struct Mailer {
     places: Arc<Semaphore>,
     /// For mails that wait in memory for a place.
     waiting: Arc<Semaphore>,
-    counts: Counts,
     signals: Arc<Signals>,
     /// When failures were last thrown away, in milliseconds.
     swept: AtomicI64,
@@ -217,7 +195,6 @@ impl Mailer {
             awaits: awaits || test,
             places: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Arc::new(Semaphore::new(WAITING)),
-            counts: Counts::default(),
             signals: Arc::default(),
             swept: AtomicI64::new(i64::MIN),
             kinds,
@@ -269,17 +246,6 @@ impl Mailer {
     /// What a developer sees at `/dev/mailbox`; `None` outside development.
     pub fn mailbox(&self) -> Option<&Mailbox> {
         self.mailbox.as_ref()
-    }
-
-    /// How many there have been.
-    pub fn counts(&self) -> MailCounts {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        MailCounts {
-            queued: of(&self.counts.queued),
-            sent: of(&self.counts.sent),
-            retried: of(&self.counts.retried),
-            failed: of(&self.counts.failed),
-        }
     }
 
     /// Begins nothing new and lets deliveries under way finish, for so long at most. What is not

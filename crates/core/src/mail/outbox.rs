@@ -5,7 +5,7 @@
 //! row that comes due again: then the mail may arrive twice, with the same `Message-ID`, but it arrives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::{Mailer, Outgoing, Signals};
 use crate::auth::{Auth, WeakAuth};
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::metrics::Mail;
 use crate::store::{Db, Filter, Query, Row, StoreError};
 use crate::table;
 
@@ -81,10 +82,6 @@ struct Payload {
 /// The `webhook-id` of all tries of a mail.
 pub(super) fn call_id(id: &str) -> String {
     format!("msg_mail_{id}")
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Mailer {
@@ -196,7 +193,7 @@ pub(super) async fn send(auth: &Auth, db: &mut Db<'_>, mail: Outgoing) -> Result
     let row = Queued::from_row(db.insert(Queued::KEY, auth.with_new_id(row)).await?)?;
     let auth = auth.clone();
     db.after_commit(async move {
-        add(&auth.mailer().counts.queued);
+        auth.metrics().mail(Mail::Queued);
         let Some(waiting) = waiting else {
             auth.mailer().signals.look.notify_one();
             return Ok(());
@@ -249,15 +246,15 @@ async fn directly(
 ) -> Result<(), Error> {
     let job = async move {
         let mailer = auth.mailer();
-        add(&mailer.counts.queued);
+        auth.metrics().mail(Mail::Queued);
         let id = auth.random().id();
         match mailer.in_time(&auth, kind, &id, &payload).await {
             Ok(()) => {
-                add(&mailer.counts.sent);
+                auth.metrics().mail(Mail::Sent);
                 Ok(())
             }
             Err(failure) => {
-                add(&mailer.counts.failed);
+                auth.metrics().mail(Mail::Failed);
                 tracing::error!(kind, error = failure.text, "a mail could not be delivered");
                 Err(failure.into_error())
             }
@@ -310,7 +307,7 @@ async fn attempt(auth: &Auth, claim: &Claim, payload: &Payload) -> Result<(), Er
     let mailer = auth.mailer();
     let outcome = mailer.in_time(auth, &claim.kind, &claim.id, payload).await;
     let Err(failure) = outcome else {
-        add(&mailer.counts.sent);
+        auth.metrics().mail(Mail::Sent);
         if let Err(error) = auth.db().delete(Queued::KEY, &Queued::ID.is(claim.id.as_str())).await {
             tracing::error!(kind = claim.kind, %error, "a mail was delivered but could not be taken from the outbox; it may arrive twice");
         }
@@ -322,7 +319,7 @@ async fn attempt(auth: &Auth, claim: &Claim, payload: &Payload) -> Result<(), Er
     let over = failure.permanent || useless || claim.attempts >= i64::from(auth.config().mail.attempts);
     let (kind, error) = (claim.kind.as_str(), failure.text.as_str());
     if over {
-        add(&mailer.counts.failed);
+        auth.metrics().mail(Mail::Failed);
         tracing::error!(
             kind,
             id = claim.id,
@@ -331,7 +328,7 @@ async fn attempt(auth: &Auth, claim: &Claim, payload: &Payload) -> Result<(), Er
             "a mail is given up; see `portcullis mail list`"
         );
     } else {
-        add(&mailer.counts.retried);
+        auth.metrics().mail(Mail::Retried);
         tracing::warn!(
             kind,
             attempts = claim.attempts,
@@ -411,7 +408,7 @@ async fn claim(auth: &Auth, seen: Queued, place: OwnedSemaphorePermit) -> Result
         Ok(_) => None,
     };
     if let Some(problem) = problem {
-        add(&mailer.counts.failed);
+        auth.metrics().mail(Mail::Failed);
         tracing::error!(
             kind = claim.kind,
             id = claim.id,

@@ -406,8 +406,14 @@ fn harmless_name(name: &str) -> &str {
     let name = name.trim();
     let suspicious = name.chars().count() > LONGEST_NAME
         || name.chars().any(|c| {
-            c.is_control() || matches!(c, '/' | '\\' | ':' | '@' | '<' | '>' | '[' | ']' | '{' | '}')
+            c.is_control()
+                || matches!(c, '/' | '\\' | ':' | '@' | '<' | '>' | '[' | ']' | '{' | '}' | ',' | ';' | '!' | '?')
+                // What mail programs and browsers read as a dot.
+                || matches!(c, '\u{2024}' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}')
         })
+        // No sentence, no telephone number.
+        || name.split_whitespace().count() > 5
+        || name.chars().filter(|c| c.is_numeric()).count() > 4
         || name.split('.').skip(1).any(|end| end.chars().take_while(|c| c.is_alphanumeric()).count() >= 2);
     if suspicious { "" } else { name }
 }

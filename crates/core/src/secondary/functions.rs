@@ -48,9 +48,7 @@ impl Functions {
     async fn call(&self, callback: &Callback, name: &str, args: Vec<Json>) -> Result<Json, Error> {
         let answer = callback.call(&self.outbound, &format!("secondaryStorage.{name}"), args).await;
         answer.map_err(|error| {
-            if !Outbound::found_nobody(&error) {
-                return error;
-            }
+            // Whatever is the matter with it, its answer is not one that a client could do anything about.
             tracing::warn!(%error, "the secondary storage is not available");
             unavailable()
         })

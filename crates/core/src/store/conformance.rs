@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::link::Purpose;
 use super::{
     Column, ConnectOptions, Dialect, Filter, IdKind, Order, Query, Row, Schema, Store, StoreError, Table,
     Value,
@@ -150,7 +151,7 @@ async fn thing(store: &Store, number: u32) -> Result<Thing, StoreError> {
 
 async fn raw(store: &Store, sql: &str) -> Result<(), StoreError> {
     let sql = if store.dialect() == Dialect::MySql { sql.replace('"', "`") } else { sql.to_owned() };
-    let mut link = store.0.pool.link(false).await?;
+    let mut link = store.0.pool.link(Purpose::Write).await?;
     link.raw(sql).await?;
     link.commit().await
 }
@@ -722,7 +723,7 @@ async fn the_issuer_of_older_versions_is_filled(fresh: &impl Fresh) -> Result<()
         ]);
         again.db().insert(Login::KEY, row).await?;
     }
-    let mut link = again.0.pool.link(false).await?;
+    let mut link = again.0.pool.link(Purpose::Read).await?;
     let issuers =
         link.catalogue("select issuer from account order by issuer", vec![], &[super::Kind::Text]).await?;
     link.commit().await?;

@@ -14,6 +14,9 @@ pub(super) struct Writer<'a> {
     pub schema: &'a Schema,
 }
 
+/// Of an id in MySQL: its column is a `varchar(36)`.
+const ID_LETTERS: usize = 36;
+
 /// The longest name of an index that all databases take whole.
 const MAX_NAME: usize = 63;
 
@@ -75,6 +78,27 @@ impl Writer<'_> {
         })
     }
 
+    /// How many letters MySQL keeps of a text of ours; `None`: as many as are in 65,535 bytes.
+    fn letters(table: &Table, column: &Column) -> Option<usize> {
+        match Self::index_length(table, column) {
+            Some(length) => Some(length),
+            None if column.unique => Some(255),
+            None if column.references.is_some() => Some(ID_LETTERS),
+            None if column.sortable || column.indexed => Some(255),
+            None => None,
+        }
+    }
+
+    /// Has the column room for a text? MySQL alone has columns that may not.
+    pub fn has_room(&self, table: &Table, column: &Column, text: &str) -> bool {
+        let letters = match (self.dialect, column.kind) {
+            (Dialect::MySql, Kind::Text) => Self::letters(table, column),
+            (Dialect::MySql, Kind::Id) if self.ids != IdKind::Serial => Some(ID_LETTERS),
+            _ => return true,
+        };
+        letters.map_or(text.len() <= 65_535, |most| text.chars().count() <= most)
+    }
+
     fn is_text(column: &Column) -> bool {
         matches!(column.kind, Kind::Text | Kind::Id)
     }
@@ -92,13 +116,8 @@ impl Writer<'_> {
                 (_, _) => "text",
             },
             (Kind::Text, Dialect::MySql) => {
-                return match Self::index_length(table, column) {
-                    Some(length) => format!("varchar({length})"),
-                    None if column.unique => "varchar(255)".to_owned(),
-                    None if column.references.is_some() => "varchar(36)".to_owned(),
-                    None if column.sortable || column.indexed => "varchar(255)".to_owned(),
-                    None => "text".to_owned(),
-                };
+                return Self::letters(table, column)
+                    .map_or_else(|| "text".to_owned(), |length| format!("varchar({length})"));
             }
             (Kind::Text, _) => "text",
             (Kind::Bool, Dialect::Sqlite) | (Kind::Int, _) => "integer",

@@ -12,6 +12,8 @@ pub enum StoreError {
         /// `user.email`, `user_email_key`, `email`, …
         constraint: String,
     },
+    /// A row points to one that is not there.
+    Orphan,
     /// The database cannot be reached or has no room for us just now; trying again may help.
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// A migration that would invent or lose data; the text says what to do.
@@ -76,6 +78,7 @@ impl fmt::Display for StoreError {
             Self::Unique { constraint } => {
                 write!(f, "a row with the same value exists already (unique constraint {constraint})")
             }
+            Self::Orphan => f.write_str("a row points to another that does not exist (foreign key)"),
             Self::Unavailable(source) => write!(
                 f,
                 "the database is not available: {source}. Check that it runs, that the URL is right and that its \
@@ -94,7 +97,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unavailable(source) | Self::Other(source) => Some(source.as_ref()),
-            Self::Unique { .. } | Self::Unsafe(_) | Self::Decode(_) => None,
+            Self::Unique { .. } | Self::Orphan | Self::Unsafe(_) | Self::Decode(_) => None,
         }
     }
 }
@@ -106,6 +109,7 @@ impl From<sqlx::Error> for StoreError {
             Error::Database(database) if database.is_unique_violation() => {
                 Self::Unique { constraint: constraint(&*database) }
             }
+            Error::Database(database) if database.is_foreign_key_violation() => Self::Orphan,
             Error::Database(database) if unavailable(&*database) => {
                 Self::Unavailable(Box::new(Error::Database(database)))
             }

@@ -233,7 +233,7 @@ async fn adopts(url: String, ids: IdKind, script: &str) {
     let options = ConnectOptions { id_kind: ids, ..ConnectOptions::new(url, schema()) };
     let store = Store::connect(options).await.unwrap();
     for statement in script.split_terminator(";\n") {
-        let mut link = store.0.pool.link(false).await.unwrap();
+        let mut link = store.0.pool.link(Purpose::Read).await.unwrap();
         link.raw(statement.to_owned()).await.unwrap();
     }
     assert_eq!(store.migrate().await.unwrap(), Plan::default(), "{ids:?}");

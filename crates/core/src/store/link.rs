@@ -16,7 +16,14 @@ use super::{Dialect, StoreError, mysql, postgres, sqlite};
 /// The pool of one database.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
-    Sqlite(sqlx::SqlitePool),
+    /// SQLite has one writer at a time anyway. With one connection for it, writers of this process wait
+    /// in line instead of on a lock, and what others have written can be told from what was written here.
+    /// In memory the two pools are one.
+    Sqlite {
+        readers: sqlx::SqlitePool,
+        writer: sqlx::SqlitePool,
+        private: bool,
+    },
     Postgres(sqlx::PgPool, postgres::Pooling, Arc<Gate>),
     MySql(sqlx::MySqlPool, Arc<Gate>),
 }
@@ -34,6 +41,15 @@ pub struct PoolState {
     pub unavailable: u64,
     /// Is the database away?
     pub down: bool,
+}
+
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Write,
+    /// Several statements that happen together or not at all.
+    Transaction,
 }
 
 /// A connection that is held.
@@ -56,12 +72,12 @@ pub(super) struct Slot<'a> {
 }
 
 impl Pool {
-    /// A connection; with `transaction`, inside one. Behind PgBouncer every statement needs one.
-    pub async fn link(&self, transaction: bool) -> Result<Link, StoreError> {
+    /// A connection. Behind PgBouncer every statement needs a transaction.
+    pub async fn link(&self, purpose: Purpose) -> Result<Link, StoreError> {
         match self.gate() {
-            None => self.open(transaction).await,
+            None => self.open(purpose).await,
             Some(gate) => {
-                let opened = gate.pass(self.open(transaction)).await;
+                let opened = gate.pass(self.open(purpose)).await;
                 self.look_at(&opened);
                 opened
             }
@@ -70,7 +86,7 @@ impl Pool {
 
     fn gate(&self) -> Option<&Arc<Gate>> {
         match self {
-            Self::Sqlite(_) => None,
+            Self::Sqlite { .. } => None,
             Self::Postgres(_, _, gate) | Self::MySql(_, gate) => Some(gate),
         }
     }
@@ -82,18 +98,38 @@ impl Pool {
             return;
         }
         match self {
-            Self::Sqlite(_) => {}
+            Self::Sqlite { .. } => {}
             Self::Postgres(pool, _, gate) => gate.suspect(&*pool.connect_options()),
             Self::MySql(pool, gate) => gate.suspect(&*pool.connect_options()),
         }
     }
 
+    /// Is the database this process's alone, because it is in its memory?
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Sqlite { private: true, .. })
+    }
+
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Sqlite { writer, .. } => writer.is_closed(),
+            Self::Postgres(pool, ..) => pool.is_closed(),
+            Self::MySql(pool, _) => pool.is_closed(),
+        }
+    }
+
     /// The pool in numbers; those who were sent away are counted elsewhere.
     pub fn state(&self) -> PoolState {
+        fn counts<DB: sqlx::Database>(pool: &sqlx::Pool<DB>) -> (u32, usize, u32) {
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        }
         let (size, idle, limit) = match self {
-            Self::Sqlite(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
-            Self::Postgres(pool, ..) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
-            Self::MySql(pool, _) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+            Self::Sqlite { readers, private: true, .. } => counts(readers),
+            Self::Sqlite { readers, writer, .. } => {
+                let (all, one) = (counts(readers), counts(writer));
+                (all.0 + one.0, all.1 + one.1, all.2 + one.2)
+            }
+            Self::Postgres(pool, ..) => counts(pool),
+            Self::MySql(pool, _) => counts(pool),
         };
         let idle = u64::try_from(idle).unwrap_or(u64::MAX).min(u64::from(size));
         PoolState {
@@ -105,12 +141,18 @@ impl Pool {
         }
     }
 
-    async fn open(&self, transaction: bool) -> Result<Link, StoreError> {
+    async fn open(&self, purpose: Purpose) -> Result<Link, StoreError> {
+        let transaction = purpose == Purpose::Transaction;
         Ok(match (self, transaction) {
-            (Self::Sqlite(pool), false) => Link::Sqlite(pool.acquire().await?),
+            (Self::Sqlite { readers, writer, .. }, false) => {
+                let pool = if purpose == Purpose::Read { readers } else { writer };
+                Link::Sqlite(pool.acquire().await?)
+            }
             // A transaction that starts by reading and then writes can find that another writer was
             // faster and must fail; one that starts as a writer waits its turn instead.
-            (Self::Sqlite(pool), true) => Link::SqliteTx(pool.begin_with("BEGIN IMMEDIATE").await?),
+            (Self::Sqlite { writer, .. }, true) => {
+                Link::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
             (Self::Postgres(pool, pooling, _), true) => {
                 Link::PostgresTx(postgres::begin(pool, pooling).await?, pooling.names_last())
             }
@@ -127,7 +169,10 @@ impl Pool {
 
     pub async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite { readers, writer, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
             Self::Postgres(pool, ..) => pool.close().await,
             Self::MySql(pool, _) => pool.close().await,
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::ddl::Writer;
 use super::introspect::{self, Existing, same};
-use super::link::Link;
+use super::link::{Link, Purpose};
 use super::schema::{Column, IdKind, Kind, Schema, Table};
 use super::value::{Row, Value};
 use super::{Dialect, Store, StoreError};
@@ -113,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unsafe`] when it would refuse.
     pub async fn migration_plan(&self) -> Result<Plan, StoreError> {
-        let mut link = self.0.pool.link(false).await?;
+        let mut link = self.0.pool.link(Purpose::Read).await?;
         let plan = self.plan(&mut link).await?;
         link.commit().await?;
         Ok(plan)
@@ -135,7 +135,7 @@ impl Store {
 
     /// DDL is part of a transaction here: all of it happens, or nothing.
     async fn migrate_in_transaction(&self) -> Result<Plan, StoreError> {
-        let mut link = self.0.pool.link(true).await?;
+        let mut link = self.0.pool.link(Purpose::Transaction).await?;
         if self.dialect() == Dialect::Postgres {
             // Released at the end of the transaction, also behind PgBouncer. The number is arbitrary.
             link.raw("select pg_advisory_xact_lock(7378697629483820646)".to_owned()).await?;
@@ -151,7 +151,7 @@ impl Store {
     /// MySQL commits at every DDL statement, so the lock is one that commits do not release.
     async fn migrate_under_named_lock(&self) -> Result<Plan, StoreError> {
         const NAME: &str = "concat('portcullis:', sha1(database()))";
-        let mut link = self.0.pool.link(false).await?;
+        let mut link = self.0.pool.link(Purpose::Read).await?;
         let got = link.catalogue(&format!("select get_lock({NAME}, 60)"), Vec::new(), &[Kind::Int]).await?;
         if got.first().and_then(|row| row.first()).and_then(Value::as_i64) != Some(1) {
             return Err(StoreError::Unavailable("another process has been migrating for a minute".into()));
@@ -176,7 +176,7 @@ impl Store {
     pub(super) async fn notice_issuer(&self) -> Result<(), StoreError> {
         let Some(account) = self.schema().get(ACCOUNT) else { return Ok(()) };
         let declared = account.columns.iter().any(|column| column.name == ISSUER);
-        let mut link = self.0.pool.link(false).await?;
+        let mut link = self.0.pool.link(Purpose::Read).await?;
         let existing = introspect::table(&mut link, &account.name).await?;
         link.commit().await?;
         let column = existing.as_ref().and_then(|table| table.column(self.dialect(), ISSUER));

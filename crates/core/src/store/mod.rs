@@ -28,6 +28,7 @@ mod sql;
 mod sqlite;
 mod table;
 mod value;
+mod written;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -51,12 +52,14 @@ pub use migrate::Plan;
 pub use schema::{Column, DefaultValue, IdKind, Kind, OnDelete, Reference, Schema, Table};
 pub use table::table;
 pub use value::{Cell, Row, Value};
+pub use written::{Moment, Traces};
 
 use crate::clock::Clock;
 use crate::database_hooks::{Model, Verb};
 use crate::error::Error;
-use link::{Link, Pool, Slot};
+use link::{Link, Pool, Purpose, Slot};
 use sql::{Compiler, Statement};
+use written::{Writing, Written};
 
 /// Which SQL is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,10 +91,13 @@ pub struct ConnectOptions {
     /// The tables may not be made here (`migrate: false`), so one that is missing is looked for under
     /// another name: the single foreign table that has exactly its columns is taken for it.
     pub adopt_names: bool,
+    /// SQLite: for how long what is known of other processes' writes is good enough
+    /// ([`Store::knows_others`]).
+    pub trusted_for: Duration,
 }
 
 impl ConnectOptions {
-    /// Ten connections, text ids, five seconds of patience.
+    /// Ten connections, text ids, five seconds of patience, eight milliseconds of trust.
     pub fn new(url: impl Into<String>, schema: Schema) -> Self {
         Self {
             url: url.into(),
@@ -101,6 +107,7 @@ impl ConnectOptions {
             pooler: None,
             acquire_timeout: Duration::from_secs(5),
             adopt_names: false,
+            trusted_for: Duration::from_millis(8),
         }
     }
 }
@@ -137,6 +144,9 @@ struct Inner {
     issuer: AtomicBool,
     /// How often somebody was told "not now".
     unavailable: AtomicU64,
+    /// Statements sent so far.
+    statements: AtomicU64,
+    written: Written,
 }
 
 impl Store {
@@ -155,7 +165,7 @@ impl Store {
     pub async fn connect_with_clock(options: ConnectOptions, clock: Clock) -> Result<Self, StoreError> {
         let scheme = options.url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let (pool, dialect) = match scheme.as_str() {
-            "sqlite" => (Pool::Sqlite(sqlite::connect(&options).await?), Dialect::Sqlite),
+            "sqlite" => (sqlite::connect(&options).await?, Dialect::Sqlite),
             "postgres" | "postgresql" => {
                 let (pool, pooling, gate) = postgres::connect(&options).await?;
                 (Pool::Postgres(pool, pooling, gate), Dialect::Postgres)
@@ -172,7 +182,7 @@ impl Store {
         };
         let mut schema = options.schema;
         if options.adopt_names {
-            migrate::adopt_names(&mut pool.link(false).await?, dialect, &mut schema).await?;
+            migrate::adopt_names(&mut pool.link(Purpose::Read).await?, dialect, &mut schema).await?;
         }
         let store = Self(Arc::new(Inner {
             pool,
@@ -181,6 +191,8 @@ impl Store {
             clock,
             issuer: AtomicBool::new(false),
             unavailable: AtomicU64::new(0),
+            statements: AtomicU64::new(0),
+            written: Written::new(options.trusted_for),
         }));
         store.notice_issuer().await?;
         Ok(store)
@@ -207,7 +219,7 @@ impl Store {
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let answered = async {
-            let mut link = self.0.pool.link(false).await?;
+            let mut link = self.0.pool.link(Purpose::Read).await?;
             link.raw("select 1".to_owned()).await?;
             link.commit().await
         };
@@ -230,8 +242,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when no connection came free, or another writer took too long.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let link = self.look_at(self.0.pool.link(true).await)?;
-        Ok(Tx { store: self.clone(), link, failed: false, after: Vec::new(), agreed: Agreed::new() })
+        let link = self.look_at(self.0.pool.link(Purpose::Transaction).await)?;
+        Ok(Tx {
+            store: self.clone(),
+            link,
+            failed: false,
+            after: Vec::new(),
+            agreed: Agreed::new(),
+            writing: Vec::new(),
+        })
     }
 
     /// The pool in numbers.
@@ -239,6 +258,22 @@ impl Store {
         let mut state = self.0.pool.state();
         state.unavailable = self.0.unavailable.load(Ordering::Relaxed);
         state
+    }
+
+    /// The first column of a row whose text is longer than this database can store. MySQL alone has such
+    /// columns: Better Auth's `varchar` and `text`.
+    pub fn overlong<'r>(&self, table_key: &str, row: &'r Row) -> Option<&'r str> {
+        let table = self.0.schema.get(table_key)?;
+        let writer = ddl::Writer { dialect: self.dialect(), ids: self.id_kind(), schema: &self.0.schema };
+        row.iter().find_map(|(key, value)| match (table.column(key), value) {
+            (Some(column), Value::Text(text)) if !writer.has_room(table, column, text) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// Statements sent to the database so far by verbs, but for those that begin and end transactions.
+    pub fn statements(&self) -> u64 {
+        self.0.statements.load(Ordering::Relaxed)
     }
 
     /// Counts an outcome that says "not now", and finds out whether the database is away.
@@ -263,6 +298,7 @@ pub struct Tx {
     failed: bool,
     after: Vec<AfterCommit>,
     agreed: Agreed,
+    writing: Vec<Writing>,
 }
 
 /// What is to happen once a transaction lasts.
@@ -288,6 +324,7 @@ impl Tx {
             failed: &mut self.failed,
             after: &mut self.after,
             agreed: &mut self.agreed,
+            writing: &mut self.writing,
         };
         Db { store: &self.store, tx: Some(within) }
     }
@@ -304,6 +341,7 @@ impl Tx {
             return Err(StoreError::bug("commit after a verb failed: the transaction was rolled back").into());
         }
         self.store.look_at(self.link.commit().await)?;
+        self.writing.into_iter().for_each(Writing::done);
         let mut outcome = Ok(());
         for job in self.after {
             outcome = outcome.and(job.await);
@@ -316,7 +354,9 @@ impl Tx {
     /// # Errors
     /// When the connection broke; then the database takes it back by itself.
     pub async fn rollback(self) -> Result<(), StoreError> {
-        self.link.rollback().await
+        self.link.rollback().await?;
+        self.writing.into_iter().for_each(Writing::done);
+        Ok(())
     }
 }
 
@@ -332,6 +372,7 @@ struct Within<'a> {
     failed: &'a mut bool,
     after: &'a mut Vec<AfterCommit>,
     agreed: &'a mut Agreed,
+    writing: &'a mut Vec<Writing>,
 }
 
 impl std::fmt::Debug for Db<'_> {
@@ -521,7 +562,7 @@ impl Db<'_> {
         let store = self.store;
         let table = store.table(table_key)?;
         let statement = store.0.compiler.update(table, filter, &changes, None, false)?;
-        Ok(self.run(&Job::Touch(statement)).await?.touched)
+        Ok(self.write(table_key, filter, &Job::Touch(statement)).await?.touched)
     }
 
     /// Changes one row that the filter takes and returns it as it is then.
@@ -548,7 +589,7 @@ impl Db<'_> {
         let store = self.store;
         let table = store.table(table_key)?;
         let statement = store.0.compiler.delete(table, filter, false)?;
-        Ok(self.run(&Job::Touch(statement)).await?.touched)
+        Ok(self.write(table_key, filter, &Job::Touch(statement)).await?.touched)
     }
 
     /// Deletes one row that the filter takes and returns it. Of any number of racers for a row,
@@ -590,7 +631,7 @@ impl Db<'_> {
         let rows = if store.dialect() == Dialect::MySql {
             let lock = compiler.find(table, filter, true)?;
             let slots = slots(table);
-            self.run(&Job::Change { lock, table, slots: &slots, change }).await?.rows
+            self.write(table_key, filter, &Job::Change { lock, table, slots: &slots, change }).await?.rows
         } else {
             let statement = match &change {
                 Change::Delete => compiler.delete(table, filter, true)?,
@@ -598,9 +639,28 @@ impl Db<'_> {
                     compiler.update(table, filter, changes, *increment, true)?
                 }
             };
-            self.rows(statement, table, false).await?
+            let slots = slots(table);
+            let job = Job::Rows { statement, slots: &slots, read_only: false };
+            self.write(table_key, filter, &job).await?.rows
         };
         Ok(first(table, rows))
+    }
+
+    /// Runs a job that changes or deletes the rows that the filter takes.
+    async fn write(
+        &mut self,
+        table_key: &str,
+        filter: &Filter,
+        job: &Job<'_>,
+    ) -> Result<Outcome, StoreError> {
+        let Some(writing) = self.store.writing(table_key, filter) else { return self.run(job).await };
+        if let Some(within) = &mut self.tx {
+            within.writing.push(writing);
+            return self.run(job).await;
+        }
+        let outcome = self.run(job).await?;
+        writing.done();
+        Ok(outcome)
     }
 
     async fn rows(
@@ -618,21 +678,25 @@ impl Db<'_> {
     async fn run(&mut self, job: &Job<'_>) -> Result<Outcome, StoreError> {
         let store = self.store;
         if let Some(within) = &mut self.tx {
-            let outcome = perform(store, within.link, job).await;
+            let outcome = Box::pin(perform(store, within.link, job)).await;
             *within.failed |= outcome.is_err();
             return store.look_at(outcome);
         }
-        let transaction = matches!(job, Job::Change { .. });
-        let read_only = matches!(job, Job::Rows { read_only: true, .. });
+        let purpose = match job {
+            Job::Change { .. } => Purpose::Transaction,
+            Job::Rows { read_only: true, .. } => Purpose::Read,
+            Job::Rows { .. } | Job::Touch(_) | Job::Insert { .. } => Purpose::Write,
+        };
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match alone(store, job, transaction).await {
+            // Boxed: the drivers' futures are large, and whatever awaits a verb would be as large.
+            match Box::pin(alone(store, job, purpose)).await {
                 Err(error) if error.gave_way() && attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 5)).await;
                 }
                 // The connections from before are tried out from here on, so this is a good one or none.
-                Err(error) if read_only && attempt == 1 && error.lost_connection() => {
+                Err(error) if purpose == Purpose::Read && attempt == 1 && error.lost_connection() => {
                     store.0.pool.look_at(&Err::<(), _>(error));
                 }
                 outcome => return store.look_at(outcome),
@@ -641,8 +705,8 @@ impl Db<'_> {
     }
 }
 
-async fn alone(store: &Store, job: &Job<'_>, transaction: bool) -> Result<Outcome, StoreError> {
-    let mut link = store.0.pool.link(transaction).await?;
+async fn alone(store: &Store, job: &Job<'_>, purpose: Purpose) -> Result<Outcome, StoreError> {
+    let mut link = store.0.pool.link(purpose).await?;
     let outcome = perform(store, &mut link, job).await?;
     link.commit().await?;
     Ok(outcome)
@@ -650,6 +714,12 @@ async fn alone(store: &Store, job: &Job<'_>, transaction: bool) -> Result<Outcom
 
 async fn perform(store: &Store, link: &mut Link, job: &Job<'_>) -> Result<Outcome, StoreError> {
     let compiler = &store.0.compiler;
+    let statements = match job {
+        Job::Rows { .. } | Job::Touch(_) => 1,
+        Job::Insert { .. } | Job::Change { change: Change::Delete, .. } => 2,
+        Job::Change { .. } => 3,
+    };
+    store.0.statements.fetch_add(statements, Ordering::Relaxed);
     match job {
         Job::Rows { statement, slots, .. } => {
             Ok(Outcome { rows: link.rows(statement.clone(), slots).await?, touched: 0 })

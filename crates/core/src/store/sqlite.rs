@@ -9,7 +9,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Arguments as _, ConnectOptions as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
-use super::link::{Found, Slot, pool_options};
+use super::link::{Found, Pool, Slot, pool_options};
 use super::sql::Param;
 use super::value::Value;
 use super::{ConnectOptions, StoreError};
@@ -20,7 +20,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// How often opening the file is tried.
 const ATTEMPTS: u32 = 20;
 
-pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::SqlitePool, StoreError> {
+pub(super) async fn connect(options: &ConnectOptions) -> Result<Pool, StoreError> {
     let memory = in_memory(&options.url);
     let mut connect = SqliteConnectOptions::from_str(&options.url)
         .map_err(StoreError::other)?
@@ -38,15 +38,29 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<sqlx::SqlitePool
         // back, and with them a password that was changed or a session that was ended.
         connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     }
-    // Several processes may open a new file at once; whoever turns the WAL on locks the others out
-    // for a moment, and SQLite does not wait for that lock.
+    if memory {
+        let only = pool.connect_with(connect).await?;
+        return Ok(Pool::Sqlite { readers: only.clone(), writer: only, private: true });
+    }
+    // The connection that writes stays open: what it has seen of others is counted on it.
+    let single = pool.clone().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    let writer = open(single, &connect).await?;
+    Ok(Pool::Sqlite { readers: open(pool, &connect).await?, writer, private: false })
+}
+
+/// Several processes may open a new file at once; whoever turns the WAL on locks the others out for a
+/// moment, and SQLite does not wait for that lock.
+async fn open(
+    pool: sqlx::pool::PoolOptions<Sqlite>,
+    connect: &SqliteConnectOptions,
+) -> Result<sqlx::SqlitePool, StoreError> {
     for _ in 0..ATTEMPTS {
         match pool.clone().connect_with(connect.clone()).await.map_err(StoreError::from) {
-            Err(StoreError::Unavailable(_)) if !memory => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
             opened => return opened,
         }
     }
-    Ok(pool.connect_with(connect).await?)
+    Ok(pool.connect_with(connect.clone()).await?)
 }
 
 fn in_memory(url: &str) -> bool {

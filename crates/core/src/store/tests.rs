@@ -252,7 +252,7 @@ async fn a_connection_that_the_server_has_closed_does_not_fail_the_next_read() {
         let store = Store::connect(options.clone()).await.unwrap();
         store.migrate().await.unwrap();
         let killer = Store::connect(options).await.unwrap();
-        let mut link = killer.0.pool.link(false).await.unwrap();
+        let mut link = killer.0.pool.link(Purpose::Read).await.unwrap();
         let others = match dialect {
             Dialect::MySql => {
                 "select id from information_schema.processlist where db = database() and id <> connection_id()"
@@ -282,7 +282,7 @@ async fn the_search_path_of_the_url_is_honoured_directly_and_behind_pgbouncer() 
     let schema = Schema::new(vec![Table::new("thing", vec![Column::id()])]);
     let open = |url: String| Store::connect(ConnectOptions { schema: schema.clone(), ..options(url, 2) });
     let public = open(direct.clone()).await.unwrap();
-    let mut link = public.0.pool.link(false).await.unwrap();
+    let mut link = public.0.pool.link(Purpose::Read).await.unwrap();
     link.raw("create schema \"Auth\"".to_owned()).await.unwrap();
     drop(link);
     let inside = open(format!("{direct}?currentSchema=Auth")).await.unwrap();
@@ -379,4 +379,59 @@ fn the_name_of_a_constraint_tells_its_column() {
     {
         assert_eq!(key(name), None, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_column_has_no_room_for_is_known_before_it_is_written() {
+    let columns = || {
+        vec![
+            Column::id(),
+            Column::text("email").unique(),
+            Column::text("name").sortable(),
+            Column::text("image").required_if(false),
+        ]
+    };
+    for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
+        let Some(url) = databases::fresh_database(dialect).await else { continue };
+        let schema = Schema::new(vec![Table::new("thing", columns())]);
+        let store = Store::connect(ConnectOptions::new(url, schema)).await.unwrap();
+        store.migrate().await.unwrap();
+        // What fits, by letters and by bytes, and one more than that.
+        for (number, (column, letter, fits)) in [
+            ("id", "x", 36),
+            ("email", "ä", 255),
+            ("name", "x", 255),
+            ("image", "x", 65_535),
+            ("image", "ä", 32_767),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for (more, refused) in [(0, None), (1, Some(column))] {
+                let text = |key: &str| format!("{key}{number}{more}");
+                let row = Row::from([("id", text("i")), ("email", text("e")), ("name", text("n"))])
+                    .with("image", text("p"));
+                let row = row.with(column, letter.repeat(fits + more));
+                let expected = refused.filter(|_| dialect == Dialect::MySql);
+                assert_eq!(store.overlong("thing", &row), expected, "{dialect} {column}");
+                let stored = store.db().insert("thing", row).await;
+                assert_eq!(stored.is_err(), expected.is_some(), "{dialect} {column}: {stored:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_write_under_way_ends_with_its_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(memory());
+    let writing = store.writing("session", &Filter::All);
+    runtime.spawn(async move {
+        let _writing = writing;
+        std::future::pending::<()>().await;
+    });
+    runtime.block_on(tokio::task::yield_now());
+    let before = store.moment();
+    drop(runtime);
+    assert!(!store.unchanged(before, store.traces("t", "u")), "nobody saw the end of that write");
 }

@@ -28,7 +28,7 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
         if args.listen.is_some() { format!("--listen: {error}") } else { format!("http.listen: {error}") }
     })?;
     // Before the database is touched: a second start by mistake must not migrate anything.
-    let listener = listen::bind(&host, port).await?;
+    let listener = listen::bind(&host, port, "with --port N").await?;
     let address = listener.local_addr().map_err(|error| format!("cannot tell the port: {error}"))?;
     let Opened { auth, secret_file } = open(&mut loaded).await?;
     let mut signals = Signals::new()?;

@@ -114,7 +114,7 @@ fn what_prometheus_reads_counts_what_happened_and_shows_nobody() {
     assert_eq!(of("portcullis_password_hashes_total"), 4.0);
     assert_eq!(of("portcullis_password_hash_queue"), 0.0);
     assert_eq!(of("portcullis_database_up"), 1.0);
-    assert_eq!(of("portcullis_database_connections_limit"), 4.0);
+    assert_eq!(of("portcullis_database_connections_limit"), 5.0);
     assert!(of(r#"portcullis_database_connections{state="idle"}"#) >= 1.0);
     assert!(of("process_start_time_seconds") > 1.7e9);
     assert_eq!(of(&format!("portcullis_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);

@@ -59,10 +59,10 @@ async fn error(call: Call) -> Result<Answer, Error> {
         let (page, fragment) = page.split_once('#').map_or((page.as_str(), None), |(p, f)| (p, Some(f)));
         let joint = if page.contains('?') { '&' } else { '?' };
         let fragment = fragment.map(|f| format!("#{f}")).unwrap_or_default();
-        return Answer::redirect(&format!("{page}{joint}{query}{fragment}"));
+        return Ok(Answer::redirect(&format!("{page}{joint}{query}{fragment}"))?.untyped());
     }
     if config.environment == Environment::Production && settings.customize_default_error_page.is_none() {
-        return Answer::redirect(&format!("/?{query}"));
+        return Ok(Answer::redirect(&format!("/?{query}"))?.untyped());
     }
     let page = page(&escaped(code), description.map(escaped).as_deref());
     // The page has a style and nothing that runs.

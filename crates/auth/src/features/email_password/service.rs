@@ -10,7 +10,7 @@ use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     Account, Action, Challenge, Handed, Occasion, Session, SessionUser, SignIn as Proven, SignedIn, User,
-    check_new_user, hand_over, mail_verification, parse_input, password,
+    Verification, check_new_user, discreetly, hand_over, mail_verification, parse_input, password,
 };
 use portcullis_core::mail::{EXISTING_USER, Outgoing};
 use portcullis_core::seams::UserWrite;
@@ -53,106 +53,116 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
     let mut fields = additional.clone();
     fields.set(User::EMAIL.key, email.as_str());
     fields.set(User::NAME.key, body.name.as_str());
-    fields.set(User::IMAGE.key, body.image.clone());
+    if let Some(image) = &body.image {
+        fields.set(User::IMAGE.key, image.as_str());
+    }
     fields.set(User::EMAIL_VERIFIED.key, false);
     // Before anybody looks whether the address is taken: what it says is the same for all.
     password::check_new(&auth, &body.password, &fields).await?;
 
-    let taken = User::by_email(&mut auth.db(), &email).await?;
-    if let Some(existing) = taken {
-        return already_there(&request, &body, &email, &additional, existing, discreet).await;
-    }
-    let hash = auth.passwords().hash(&body.password).await?;
-    if let Err(refused) = check_new_user(&request, &fields, "email-password").await {
-        // A policy must not tell which addresses are taken, either.
-        return if discreet {
-            synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession)
-        } else {
-            Err(refused)
-        };
-    }
-
-    let mut agreed = Agreed::new();
-    let asked = match User::ask_create(&auth, &mut agreed, &mut fields).await {
-        // As a policy that refuses.
-        Err(error) if discreet && error.code().is_some_and(|code| code.status == StatusCode::FORBIDDEN) => {
-            return synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession);
+    User::check_room(&auth, &fields)?;
+    let made = async {
+        let taken = User::by_email(&mut auth.db(), &email).await?;
+        if taken.is_some() && !discreet {
+            return Err(error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL.into());
         }
-        Err(Error::Broken(cause)) => {
-            // better-auth 1.7.6 sign-up: whatever goes wrong while the user is made.
-            tracing::error!(error = %cause, "a hook failed; the user is not made");
-            return Err(error::FAILED_TO_CREATE_USER.into());
-        }
-        asked => asked?,
-    };
-    let id = asked.as_deref();
-    Account::ask_create_credential(&auth, &mut agreed, id, hash.clone()).await?;
-    // Nobody is made who then may not come in (better-auth 1.7.6: one transaction with the session).
-    let remember = body.remember_me != Some(false);
-    let mut agreed_session = Agreed::new();
-    if !discreet {
-        let asked = Session::ask_create(&request, &mut agreed_session, id, remember, Row::new()).await;
-        asked.map_err(|error| match error.code() {
-            Some(code) if *code == error::FAILED_TO_CREATE_SESSION => {
-                error::FAILED_TO_CREATE_SESSION.at(StatusCode::BAD_REQUEST).into()
-            }
-            _ => error,
-        })?;
-    }
-    let mut tx = auth.begin_agreed(agreed).await?;
-    let user = match User::create(&auth, &mut tx.db(), fields).await {
-        Ok(user) => user,
-        Err(error) if error.is_unique() => {
-            // Somebody else was first, between the look and the write: the constraint decides.
-            drop(tx);
-            return match User::by_email(&mut auth.db(), &email).await? {
-                Some(existing) => {
-                    already_there(&request, &body, &email, &additional, existing, discreet).await
-                }
-                // Another unique field than the address: a room's (a username) or the operator's.
-                None => {
-                    let error = User::write_failed(&auth, &mut auth.db(), &additional, error).await;
-                    Err(if error.is_unique() { error::FAILED_TO_CREATE_USER.into() } else { error })
-                }
+        // From here to the transaction a taken address is treated as a free one, the operator's functions
+        // included: what they say, and how long they take, must not tell either.
+        let hash = auth.passwords().hash(&body.password).await?;
+        if let Err(refused) = check_new_user(&request, &fields, "email-password").await {
+            // A policy must not tell which addresses are taken, either.
+            return if discreet {
+                synthetic_user(&request, &body, &email, &additional).await.map(SignedUp::WithoutSession)
+            } else {
+                Err(refused)
             };
         }
-        Err(error) => return Err(error),
-    };
-    Account::create_credential(&auth, &mut tx.db(), &user, hash).await?;
-    auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("email").user(&user.id)).await?;
-    if discreet {
+
+        let mut agreed = Agreed::new();
+        let asked = match User::ask_create(&auth, &mut agreed, &mut fields).await {
+            // As a policy that refuses.
+            Err(error)
+                if discreet && error.code().is_some_and(|code| code.status == StatusCode::FORBIDDEN) =>
+            {
+                return synthetic_user(&request, &body, &email, &additional)
+                    .await
+                    .map(SignedUp::WithoutSession);
+            }
+            Err(Error::Broken(cause)) => {
+                // better-auth 1.7.6 sign-up: whatever goes wrong while the user is made.
+                tracing::error!(error = %cause, "a hook failed; the user is not made");
+                return Err(error::FAILED_TO_CREATE_USER.into());
+            }
+            asked => asked?,
+        };
+        let id = asked.as_deref();
+        Account::ask_create_credential(&auth, &mut agreed, id, hash.clone()).await?;
+        // Nobody is made who then may not come in (better-auth 1.7.6: one transaction with the session).
+        let remember = body.remember_me != Some(false);
+        let mut agreed_session = Agreed::new();
+        if !discreet {
+            let asked = Session::ask_create(&request, &mut agreed_session, id, remember, Row::new()).await;
+            asked.map_err(|error| match error.code() {
+                Some(code) if *code == error::FAILED_TO_CREATE_SESSION => {
+                    error::FAILED_TO_CREATE_SESSION.at(StatusCode::BAD_REQUEST).into()
+                }
+                _ => error,
+            })?;
+        }
+        if let Some(existing) = taken {
+            return already_there(&request, &body, &email, &additional, existing).await;
+        }
+        let mut tx = auth.begin_agreed(agreed).await?;
+        let user = match User::create(&auth, &mut tx.db(), fields).await {
+            Ok(user) => user,
+            Err(error) if error.is_unique() => {
+                // Somebody else was first, between the look and the write: the constraint decides.
+                drop(tx);
+                return match User::by_email(&mut auth.db(), &email).await? {
+                    Some(_) if !discreet => Err(error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL.into()),
+                    Some(existing) => already_there(&request, &body, &email, &additional, existing).await,
+                    // Another unique field than the address: a room's (a username) or the operator's.
+                    None => {
+                        let error = User::write_failed(&auth, &mut auth.db(), &additional, error).await;
+                        Err(if error.is_unique() { error::FAILED_TO_CREATE_USER.into() } else { error })
+                    }
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        Account::create_credential(&auth, &mut tx.db(), &user, hash).await?;
+        auth.tell_after(&mut tx.db(), request.event(Kind::SignedUp).method("email").user(&user.id)).await?;
+        if discreet {
+            mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp)
+                .await?;
+            tx.commit().await?;
+            return Ok(SignedUp::WithoutSession(user.view(&auth)));
+        }
+        let proven =
+            Proven { request: &request, user: user.clone(), method: "sign-up", remember, fields: Row::new() };
+        // The user is there before anybody hears of the session: rooms may tell a webhook of the operator's,
+        // which would neither see an open transaction's user nor be able to write beside it.
         mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp)
             .await?;
         tx.commit().await?;
-        return Ok(SignedUp::WithoutSession(user.view(&auth)));
-    }
-    let proven =
-        Proven { request: &request, user: user.clone(), method: "sign-up", remember, fields: Row::new() };
-    // The user is there before anybody hears of the session: rooms may tell a webhook of the operator's,
-    // which would neither see an open transaction's user nor be able to write beside it.
-    mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp).await?;
-    tx.commit().await?;
-    Ok(match auth.sign_in_agreed(proven, agreed_session).await? {
-        SignedIn::Session(current, cookies) => SignedUp::WithSession(current, cookies),
-        SignedIn::Challenge(challenge) => SignedUp::Challenged(challenge),
-    })
+        Ok(match auth.sign_in_agreed(proven, agreed_session).await? {
+            SignedIn::Session(current, cookies) => SignedUp::WithSession(current, cookies),
+            SignedIn::Challenge(challenge) => SignedUp::Challenged(challenge),
+        })
+    };
+    // A new user is more work than a word to the owner of the address.
+    if discreet { discreetly(made).await } else { made.await }
 }
 
-/// The address is taken: say so, or answer as if it were not and tell its owner.
+/// The address is taken: answers as if it were not, and tells its owner.
 async fn already_there(
     request: &Request,
     body: &SignUp,
     email: &str,
     additional: &Row,
     existing: User,
-    discreet: bool,
 ) -> Result<SignedUp, Error> {
     let auth = &request.auth;
-    if !discreet {
-        return Err(error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL.into());
-    }
-    // The same work as for a new address, so that the time does not tell either.
-    auth.passwords().pretend(&body.password).await?;
     let message = json!({ "user": existing.for_webhook(auth) });
     auth.send_mail(&mut auth.db(), Outgoing::new(EXISTING_USER, request, message)).await?;
     synthetic_user(request, body, email, additional).await.map(SignedUp::WithoutSession)
@@ -244,7 +254,8 @@ pub(super) async fn sign_in(request: Request, body: SignIn) -> Result<SignedIn, 
     password::check_length(&auth, &body.password)?;
     let user = User::by_email(&mut auth.db(), &body.email).await?;
     let known = user.as_ref().map(|user| user.id.clone());
-    let Some(user) = password::prove(&auth, &body.email, user, &body.password).await? else {
+    let proof = password::prove(&auth, &body.email, user, &body.password).await?;
+    let Some((user, credential)) = proof else {
         auth.tell(request.event(Kind::wrong_password(known.is_some())).method("email").of(known));
         return Err(error::INVALID_EMAIL_OR_PASSWORD.into());
     };
@@ -262,7 +273,7 @@ pub(super) async fn sign_in(request: Request, body: SignIn) -> Result<SignedIn, 
         remember: body.remember_me != Some(false),
         fields: Row::new(),
     };
-    auth.sign_in(&mut auth.db(), proven).await
+    auth.sign_in_by_password(proven, &credential, error::INVALID_EMAIL_OR_PASSWORD).await
 }
 
 /// Is this the user's password?
@@ -297,6 +308,7 @@ pub(super) async fn change_password(
             .await?;
     }
     let mut tx = auth.begin_agreed(agreed).await?;
+    Verification::forget_resets(auth, &mut tx.db(), &user.id).await?;
     if !account.replace_password(auth, &mut tx.db(), hash).await? {
         // Changed by somebody else since it was read: what was proven is no longer the password.
         return Err(error::INVALID_PASSWORD.into());
@@ -311,6 +323,8 @@ pub(super) async fn change_password(
     let session = Session::create(request, &mut tx.db(), user, true, current.session.lent_fields()).await?;
     // Rooms may tell a webhook of the operator's about the session, which is not waited for in there.
     tx.commit().await?;
+    // Those that began between the two, with the old password.
+    Session::delete_others(auth, &mut auth.db(), &user.id, &session.token).await?;
     let renewed = SessionUser { session, user: user.clone() };
     let cookies = hand_over(request, &mut auth.db(), &renewed, Handed::default()).await?;
     Ok((Some(renewed.session.token), cookies))

@@ -1,7 +1,8 @@
 //! The rules of mailed links that prove an address.
 
 use http::StatusCode;
-use portcullis_core::crypto::{Hs256, read_hs256};
+use portcullis_core::auth::Auth;
+use portcullis_core::crypto::{Hs256, base64url, read_hs256, sha256};
 use portcullis_core::error::{self, Code, Error};
 use portcullis_core::events::Kind;
 use portcullis_core::hooks::Callback;
@@ -9,7 +10,7 @@ use portcullis_core::http::body::is_email;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{
     CONFIRM_CHANGE, Handed, How, PROVE_CHANGE, ProofLink, Purpose, SessionUser, SignIn as Proven, SignedIn,
-    User, discreetly, hand_over,
+    User, Verification, discreetly, hand_over,
 };
 use portcullis_core::mail::VERIFY_EMAIL;
 use portcullis_core::store::Row;
@@ -117,7 +118,10 @@ pub(super) async fn follow(request: &Request, token: &str, back: Option<&str>) -
         // The address has gone over to somebody else since; or a server before better-auth 1.7.16 has
         // mailed the link, which then names no user.
         Some(_) if claims.user_id.as_ref() != Some(&user.id) => Ok(Outcome::Refused(errors::INVALID_TOKEN)),
-        Some(new_email) => change(request, user, &new_email, claims.request_type.as_deref(), back).await,
+        Some(new_email) => {
+            let step = Step { token, kind: claims.request_type.as_deref(), new_email: &new_email };
+            change(request, user, step, back).await
+        }
         None => prove(request, user).await,
     }
 }
@@ -185,21 +189,45 @@ async fn prove(request: &Request, user: User) -> Result<Outcome, Error> {
 }
 
 /// A step in the change of an address.
-async fn change(
-    request: &Request,
-    user: User,
-    new_email: &str,
-    kind: Option<&str>,
-    back: Option<&str>,
-) -> Result<Outcome, Error> {
+struct Step<'a> {
+    token: &'a str,
+    kind: Option<&'a str>,
+    new_email: &'a str,
+}
+
+impl Step<'_> {
+    /// A link is good once: a second time it would mail to a stranger again, or take back what the user
+    /// has changed since. Of any number who follow it one does.
+    async fn take(&self, request: &Request) -> Result<bool, Error> {
+        let auth = &request.auth;
+        let lasting = auth.config().settings.email_verification.expires_in.unwrap_or(3600);
+        let until = request.now.plus_seconds(lasting);
+        Verification::reserve(auth, &mut auth.db(), &self.identifier(), until).await
+    }
+
+    /// It did nothing, so it is as good as before.
+    async fn give_back(&self, auth: &Auth) -> Result<(), Error> {
+        Verification::delete(auth, &mut auth.db(), &self.identifier()).await
+    }
+
+    fn identifier(&self) -> String {
+        format!("change-email-used:{}", base64url(&sha256(self.token.as_bytes())))
+    }
+}
+
+async fn change(request: &Request, user: User, step: Step<'_>, back: Option<&str>) -> Result<Outcome, Error> {
     let auth = &request.auth;
+    let new_email = step.new_email;
     let mut cookies = Cookies::new();
     let current = session(request, &mut cookies).await?;
     if current.as_ref().is_some_and(|current| current.user.id != user.id) {
         return Ok(Outcome::Refused(errors::INVALID_USER));
     }
     let settings = &auth.config().settings.email_verification;
-    match kind {
+    match step.kind {
+        Some(CONFIRM_CHANGE | PROVE_CHANGE) if !step.take(request).await? => {
+            Ok(Outcome::Refused(errors::INVALID_TOKEN))
+        }
         Some(CONFIRM_CHANGE) => {
             if auth.mailer().sends(VERIFY_EMAIL) {
                 let link = ProofLink::new(request, &user, Purpose::ProveChange(new_email), back)?;
@@ -221,10 +249,15 @@ async fn change(
                 Ok(None) => return Ok(Outcome::Refused(user_not_found())),
                 // Somebody has signed up with it since; who follows the link owns it, so that is no secret.
                 Err(error) if error.is_unique() => {
+                    step.give_back(auth).await?;
                     return Ok(Outcome::Refused(error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    step.give_back(auth).await?;
+                    return Err(error);
+                }
             };
+            Verification::forget_resets(auth, &mut auth.db(), &user.id).await?;
             auth.tell(request.event(Kind::EmailChanged).user(&user.id));
             if let Some(callback) = &settings.after_email_verification {
                 ask(request, callback, "afterEmailVerification", &user).await?;
@@ -253,5 +286,10 @@ pub(super) fn with_error(page: &str, code: &str) -> Result<String, Error> {
     };
     url.set_query(Some(&query));
     let whole = String::from(url);
-    Ok(if relative { whole.strip_prefix(NOWHERE).unwrap_or(page).to_owned() } else { whole })
+    if !relative {
+        return Ok(whole);
+    }
+    // `/.//elsewhere.example` has become `//elsewhere.example`, which is another origin.
+    let path = whole.strip_prefix(NOWHERE).unwrap_or("/").trim_start_matches('/');
+    Ok(format!("/{path}"))
 }

@@ -5,7 +5,7 @@ use portcullis_core::crypto::{Alphabet, encode_uri_component};
 use portcullis_core::error::{self, Error};
 use portcullis_core::events::Kind;
 use portcullis_core::http::Request;
-use portcullis_core::identity::{Account, Session, User, Verification, discreetly, password};
+use portcullis_core::identity::{Account, RESET_PREFIX, Session, User, Verification, discreetly, password};
 use portcullis_core::mail::{Outgoing, RESET_PASSWORD};
 use portcullis_core::store::Agreed;
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::errors;
 
 /// Under which identifier a token waits.
 fn identifier(token: &str) -> String {
-    format!("reset-password:{token}")
+    format!("{RESET_PREFIX}{token}")
 }
 
 /// Mails a link to the user of an address, if there is one. Neither the answer nor its time tells.
@@ -33,7 +33,7 @@ pub(super) async fn request(request: &Request, body: &super::wire::Ask) -> Resul
         let asked = request.event(Kind::PasswordResetRequested);
         auth.tell(asked.of(user.as_ref().map(|user| user.id.clone())));
         let Some(user) = user else {
-            return auth.pretend_mail().await;
+            return Verification::pretend_and_mail(auth).await;
         };
         let lasting = settings.reset_password_token_expires_in.filter(|&secs| secs != 0).unwrap_or(3600);
         let token = auth.random().text(24, Alphabet::Alphanumeric);
@@ -43,12 +43,17 @@ pub(super) async fn request(request: &Request, body: &super::wire::Ask) -> Resul
         let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
         let mail = Outgoing::new(RESET_PASSWORD, request, message).until(until).beside();
         let identifier = identifier(&token);
-        let mut agreed = Agreed::new();
-        Verification::ask_create(auth, &mut agreed, &identifier, &user.id, until).await?;
-        let mut tx = auth.begin_agreed(agreed).await?;
-        Verification::create(auth, &mut tx.db(), &identifier, &user.id, until).await?;
-        auth.send_mail(&mut tx.db(), mail).await?;
-        tx.commit().await
+        match Verification::create_and_mail(auth, &identifier, &user.id, until, mail).await {
+            // As for everybody else: the database or the storage is away.
+            Err(error) if error.code() == Some(&error::SERVICE_UNAVAILABLE) => Err(error),
+            // A hook of the operator's refuses or fails. An answer that said so would tell that there is
+            // such a user.
+            Err(error) => {
+                tracing::error!(%error, "a link that resets a password was not mailed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     })
     .await
 }
@@ -131,9 +136,14 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     if settings.revoke_sessions_on_password_reset {
         Session::delete_all(auth, &mut tx.db(), &user.id).await?;
     }
+    Verification::forget_resets(auth, &mut tx.db(), &user.id).await?;
     auth.tell_after(&mut tx.db(), request.event(Kind::PasswordReset).user(&user.id)).await?;
     password::tell_changed(request, &mut tx.db(), &user).await?;
     tx.commit().await?;
+    if settings.revoke_sessions_on_password_reset {
+        // Those that began between the two, with the old password.
+        Session::delete_all(auth, &mut auth.db(), &user.id).await?;
+    }
     if let Some(callback) = &settings.on_password_reset {
         let args = vec![json!({ "user": user.for_webhook(auth) }), request.for_webhook()];
         callback.call(auth.outbound(), "emailAndPassword.onPasswordReset", args).await?;

@@ -10,7 +10,7 @@ use portcullis_core::http::{Answer, Request};
 use portcullis_core::identity::{User, Verification, to_json};
 use portcullis_core::mail::{Outgoing, TWO_FACTOR_OTP};
 use portcullis_core::store::Agreed;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::challenge::{ATTEMPTS, Answerer, answer, check_lock, no_session_to_enable};
 use super::errors;
@@ -99,11 +99,16 @@ pub(super) async fn send(request: &Request, options: &Options, answerer: &Answer
     tx.commit().await
 }
 
-/// The request, as functions of the operator see it.
+/// The request, as functions of the operator see it, with the body's one field.
 fn context(request: &Request) -> Json {
     let mut context = request.context_for_webhook();
     if let Some(map) = context.as_object_mut() {
-        map.insert("body".into(), request.body.clone().unwrap_or(Json::Null));
+        let trust = request.body.as_ref().and_then(|body| body.get("trustDevice")).cloned();
+        let body = request
+            .body
+            .as_ref()
+            .map(|_| trust.into_iter().map(|trust| ("trustDevice".to_owned(), trust)).collect::<Map<_, _>>());
+        map.insert("body".into(), body.map_or(Json::Null, Json::Object));
     }
     context
 }

@@ -85,12 +85,7 @@ async fn mail(request: &Request, user: &User, back: Option<&str>) -> Result<(), 
     let message = json!({ "user": user.for_webhook(auth), "url": url, "token": token });
     let mail = Outgoing::new(DELETE_ACCOUNT, request, message).until(until);
     let identifier = identifier(&token);
-    let mut agreed = Agreed::new();
-    Verification::ask_create(auth, &mut agreed, &identifier, &user.id, until).await?;
-    let mut tx = auth.begin_agreed(agreed).await?;
-    Verification::create(auth, &mut tx.db(), &identifier, &user.id, until).await?;
-    auth.send_mail(&mut tx.db(), mail).await?;
-    tx.commit().await
+    Verification::create_and_mail(auth, &identifier, &user.id, until, mail).await
 }
 
 /// Deletes the caller with the token that was mailed to them; of several at once one does.

@@ -59,8 +59,8 @@ async fn delete_user_callback(call: Call) -> Result<Answer, Error> {
     let Some(current) = request.session(How::authoritative(&request.auth), &mut cookies).await? else {
         return Err(Error::from(errors::FAILED_TO_GET_USER_INFO).with_cookies(cookies));
     };
-    // Whatever reading the session asked for, the session is gone now.
-    let cookies = delete::by_token(request, &current, &token).await?;
+    let gone = delete::by_token(request, &current, &token).await;
+    let cookies = gone.map_err(|error| error.with_cookies(cookies))?;
     let answer = match callback_url.as_deref().filter(|url| !url.is_empty()) {
         Some(back) => Answer::redirect(back)?,
         None => Answer::value(deleted()),

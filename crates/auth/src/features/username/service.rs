@@ -158,7 +158,8 @@ pub(super) async fn sign_in(options: &Options, request: &Request, body: SignIn) 
     password::check_length(auth, &body.password)?;
     let user = find(&mut auth.db(), &normal).await?;
     let known = user.as_ref().map(|user| user.id.clone());
-    let Some(user) = password::prove(auth, &normal, user, &body.password).await? else {
+    let proof = password::prove(auth, &normal, user, &body.password).await?;
+    let Some((user, credential)) = proof else {
         auth.tell(request.event(Kind::wrong_password(known.is_some())).method("username").of(known));
         return Err(errors::INVALID_USERNAME_OR_PASSWORD.into());
     };
@@ -177,5 +178,5 @@ pub(super) async fn sign_in(options: &Options, request: &Request, body: SignIn) 
         remember: body.remember_me != Some(false),
         fields: Row::new(),
     };
-    auth.sign_in(&mut auth.db(), proven).await
+    auth.sign_in_by_password(proven, &credential, errors::INVALID_USERNAME_OR_PASSWORD).await
 }

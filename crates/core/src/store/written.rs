@@ -1,0 +1,272 @@
+//! What was written when, for whoever remembers what was read.
+//!
+//! A remembered session is right for as long as nothing that it was read from is written. So a write to
+//! `session` or `user` marks what it touches before it begins and stamps it when it has ended; what was
+//! read before the stamp, or while the mark was there, does not count any more. A write names what it
+//! touches by its filter: a session by its token, a user's sessions by the user. One that names neither
+//! touches everything. Inserts touch nothing: that a row is missing is not remembered.
+//!
+//! Writes of other processes show in SQLite's `data_version`, which counts what *other* connections have
+//! committed. All writes of a [`Store`] go through one connection, so there it counts others alone.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::filter::Filter;
+use super::link::Pool;
+use super::value::Value;
+use super::{Dialect, Store};
+
+/// Two that share a slot are forgotten together, which costs a query.
+const SLOTS: usize = 1024;
+
+/// Which columns name what is touched: sessions by token, sessions and users by the user.
+const NAMES: [(&str, &str, Of); 3] =
+    [("session", "token", Of::Session), ("session", "userId", Of::User), ("user", "id", Of::User)];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Of {
+    Session,
+    User,
+}
+
+/// A moment in the order of writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+/// Where the writes to one session and its user leave their stamps.
+#[derive(Debug, Clone, Copy)]
+pub struct Traces([usize; 2]);
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Writes that have begun and not ended.
+    under_way: AtomicU32,
+    /// When the last one ended.
+    last: AtomicU64,
+}
+
+/// The stamps of one store, and what is known of other processes.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The order of writes.
+    now: AtomicU64,
+    /// The last one of these is for writes that touch everything.
+    slots: Box<[Slot]>,
+    hasher: RandomState,
+    started: Instant,
+    /// For how long an answer about other processes is good enough.
+    trusted_for: Duration,
+    /// When they were last looked at, in microseconds since the start; `u64::MAX`: never.
+    looked: AtomicU64,
+    looking: AtomicBool,
+    version: AtomicI64,
+}
+
+impl Written {
+    pub fn new(trusted_for: Duration) -> Self {
+        Self {
+            now: AtomicU64::new(0),
+            slots: std::iter::repeat_with(Slot::default).take(SLOTS + 1).collect(),
+            hasher: RandomState::new(),
+            started: Instant::now(),
+            trusted_for,
+            looked: AtomicU64::new(u64::MAX),
+            looking: AtomicBool::new(false),
+            version: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    fn slot(&self, of: Of, value: &str) -> usize {
+        usize::try_from(self.hasher.hash_one((of, value)) % SLOTS as u64).unwrap_or(0)
+    }
+
+    fn stamp(&self, at: usize) {
+        if let Some(slot) = self.slots.get(at) {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            slot.last.fetch_max(now, Ordering::SeqCst);
+        }
+    }
+
+    /// Has this slot not been written since?
+    fn quiet(&self, at: usize, since: Moment) -> bool {
+        // First the mark, then the stamp: a write that ends in between has left its stamp already.
+        self.slots.get(at).is_some_and(|slot| {
+            slot.under_way.load(Ordering::SeqCst) == 0 && slot.last.load(Ordering::SeqCst) <= since.0
+        })
+    }
+
+    /// The slots of what a write touches.
+    fn touched(&self, table: &str, filter: &Filter) -> Vec<usize> {
+        let parts = match filter {
+            Filter::And(parts) => parts.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for part in parts {
+            let (key, values) = match part {
+                Filter::Is(key, value) => (key, std::slice::from_ref(value)),
+                Filter::In(key, values) => (key, values.as_slice()),
+                _ => continue,
+            };
+            let Some((.., of)) = NAMES.iter().find(|(of, column, _)| *of == table && column == key) else {
+                continue;
+            };
+            let named: Option<Vec<usize>> = values
+                .iter()
+                .map(|value| match value {
+                    Value::Text(text) => Some(self.slot(*of, text)),
+                    _ => None,
+                })
+                .collect();
+            if let Some(named) = named {
+                return named;
+            }
+        }
+        vec![SLOTS]
+    }
+}
+
+/// A write that has begun. Dropped before it is [`done`](Writing::done), nobody knows whether it has
+/// happened or is about to, so its marks stay until the connection is free again.
+#[must_use]
+pub(super) struct Writing(Marks);
+
+/// Dropping these leaves them where they are: every read of those slots then goes to the database.
+struct Marks {
+    store: Store,
+    slots: Vec<usize>,
+}
+
+impl Marks {
+    fn take_off(self) {
+        let written = &self.store.0.written;
+        for at in self.slots {
+            written.stamp(at);
+            if let Some(slot) = written.slots.get(at) {
+                slot.under_way.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+impl Writing {
+    /// It has ended, one way or the other.
+    pub fn done(mut self) {
+        self.marks().take_off();
+    }
+
+    /// Its marks; none are left with it.
+    fn marks(&mut self) -> Marks {
+        Marks { store: self.0.store.clone(), slots: std::mem::take(&mut self.0.slots) }
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let (false, Ok(runtime)) = (self.0.slots.is_empty(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let marks = self.marks();
+        // A runtime that is shutting down drops this at once, so nothing in it may spawn when dropped.
+        runtime.spawn(async move {
+            // What was sent to the connection before is over once it answers this.
+            while marks.store.0.pool.data_version(true).await.is_err() {
+                if marks.store.0.pool.is_closed() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            marks.take_off();
+        });
+    }
+}
+
+impl Store {
+    /// A write begins that changes or deletes rows; `None` where nobody remembers what they said.
+    pub(super) fn writing(&self, table: &str, filter: &Filter) -> Option<Writing> {
+        if self.dialect() != Dialect::Sqlite || !NAMES.iter().any(|(of, ..)| *of == table) {
+            return None;
+        }
+        let written = &self.0.written;
+        let slots = written.touched(table, filter);
+        for at in &slots {
+            if let Some(slot) = written.slots.get(*at) {
+                slot.under_way.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        Some(Writing(Marks { store: self.clone(), slots }))
+    }
+
+    /// Now, in the order of writes: to be taken before a read that is to be remembered.
+    pub fn moment(&self) -> Moment {
+        Moment(self.0.written.now.load(Ordering::SeqCst))
+    }
+
+    /// Where to look for writes to a session and its user.
+    pub fn traces(&self, token: &str, user: &str) -> Traces {
+        let written = &self.0.written;
+        Traces([written.slot(Of::Session, token), written.slot(Of::User, user)])
+    }
+
+    /// Is what was read at that moment still so, as far as this process has written?
+    pub fn unchanged(&self, since: Moment, Traces(slots): Traces) -> bool {
+        let written = &self.0.written;
+        slots.into_iter().chain([SLOTS]).all(|at| written.quiet(at, since))
+    }
+
+    /// Do we know of what other processes have written, but for the last few milliseconds
+    /// ([`ConnectOptions::trusted_for`](super::ConnectOptions))? Only SQLite says.
+    pub async fn knows_others(&self) -> bool {
+        let written = &self.0.written;
+        if self.0.pool.is_private() {
+            return true;
+        }
+        if self.dialect() != Dialect::Sqlite {
+            return false;
+        }
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX - 1);
+        let now = micros(written.started.elapsed());
+        let age = now.checked_sub(written.looked.load(Ordering::SeqCst)).map(Duration::from_micros);
+        let known = age.is_some_and(|age| age < written.trusted_for);
+        if age.is_some_and(|age| age < written.trusted_for / 2) {
+            return true;
+        }
+        // One looks, ahead of time; the others go on for as long as they may.
+        if written.looking.swap(true, Ordering::SeqCst) {
+            return known;
+        }
+        let looking = Looking(&written.looking);
+        // Busy with a write of our own: there is no telling.
+        let Ok(version) = self.0.pool.data_version(false).await else { return known };
+        if written.version.swap(version, Ordering::SeqCst) != version {
+            written.stamp(SLOTS);
+        }
+        written.looked.store(now, Ordering::SeqCst);
+        drop(looking);
+        true
+    }
+}
+
+struct Looking<'a>(&'a AtomicBool);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Pool {
+    /// SQLite's `data_version` on the connection that writes. `wait` for it, or fail when it is busy.
+    async fn data_version(&self, wait: bool) -> Result<i64, super::StoreError> {
+        let Self::Sqlite { writer, .. } = self else {
+            return Err(super::StoreError::bug("only SQLite has a data_version"));
+        };
+        let mut connection = if wait {
+            writer.acquire().await?
+        } else {
+            writer.try_acquire().ok_or_else(|| super::StoreError::Unavailable("busy".into()))?
+        };
+        Ok(sqlx::query_scalar("pragma data_version").fetch_one(&mut *connection).await?)
+    }
+}
