@@ -1,5 +1,7 @@
-// The cryptography of these tests, written from the RFCs and not taken from either server.
-import { createHmac } from "node:crypto";
+// The cryptography of these tests, written from the RFCs and not taken from either server. Node has no
+// XChaCha20 (draft-irtf-cfrg-xchacha), so that one comes from @noble/ciphers.
+import { createHash, createHmac } from "node:crypto";
+import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { SECRET } from "./target.mjs";
 
 const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -60,4 +62,15 @@ export function openCompactCache(encoded, secret = SECRET) {
     .digest("base64url");
   if (signature !== expected) throw new Error("the signature of the cookie cache does not verify");
   return { ...payload, expiresAt };
+}
+
+/**
+ * What a server keeps encrypted: `$ba$VERSION$` or nothing, then hex of nonce and XChaCha20-Poly1305 under SHA-256
+ * of the secret of that version. `sealing` has the secrets by version, and `none`.
+ */
+export function openSealed(text, { sealing }) {
+  const version = /^\$ba\$(\d+)\$/.exec(text);
+  const bytes = Buffer.from(text.slice(version?.[0].length ?? 0), "hex");
+  const key = createHash("sha256").update(sealing[version?.[1] ?? "none"]).digest();
+  return Buffer.from(xchacha20poly1305(key, bytes.subarray(0, 24)).decrypt(bytes.subarray(24))).toString("utf8");
 }

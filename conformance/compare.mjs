@@ -2,36 +2,49 @@
 // its exact shape on both sides, and then:
 //
 //   random ids and tokens   one-to-one: where one side repeats an id, the other must repeat its own
-//   dates, `iat`, `exp`     equally far from the moment of their answer, within two seconds
+//   dates, `iat`, `exp`     equally far from the moment of their answer, within a second
 //   signed cookies, JWTs    the signature verifies; what is inside is compared by these rules
-//   backup codes, secrets   length and alphabet
+//   sealed columns          opened with the server's secret; what is inside is compared by these rules
+//   links                   piece by piece, each by these rules
+//   hashes, codes, secrets  length and alphabet
 //
 // Everything else must be equal. The result is a list of paths at which the answers differ.
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
-import { openCompactCache, unsign } from "./codes.mjs";
+import { openCompactCache, openSealed, unsign } from "./codes.mjs";
 import { parseSetCookie } from "./target.mjs";
 
-const SLACK_MS = 2_000;
+const SLACK_MS = 1_000;
 
-/** Headers that are part of the contract. */
-const HEADERS = [
-  "content-type", "cache-control", "pragma", "location", "allow", "www-authenticate", "set-auth-token", "set-auth-jwt",
-  "access-control-expose-headers",
-];
+/** Headers of the connection, and `set-cookie`, which is looked at by itself. All others are the contract. */
+const TRANSPORT = new Set(["connection", "keep-alive", "date", "transfer-encoding", "content-length", "set-cookie"]);
 
 /** Texts that chance makes, by shape; the value says how two of them are compared. */
 const SHAPES = [
   ["date", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/],
   ["jwt", /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/],
+  ["jwe", /^eyJ[\w-]+\.\.[\w-]{22}\.[\w-]+\.[\w-]{43}$/],
   ["signed", /^.+\.[A-Za-z0-9+/]{43}=$/],
   ["id", /^[A-Za-z0-9]{32}$/],
-  ["multi", /^[\w.-]+\.session_token_multi-[a-z0-9]{32}$/],
+  ["reset token", /^[A-Za-z0-9]{24}$/],
+  ["placeholder", /^(?:temp-)?[A-Za-z0-9]{32}@[\w.-]+$/],
+  ["scrypt hash", /^[0-9a-f]{32}:[0-9a-f]{128}$/],
+  ["argon2id hash", /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/],
+  ["sealed", /^"?(?:\$ba\$\d+\$)?(?:[0-9a-f]{2}){44,}"?$/],
+  ["code", /^\d{6}$/],
+  ["counted code", /^\d{6}:\d+$/],
+  ["multi", /^[\w.-]+_multi-[a-z0-9]{32}$/],
   ["challenge", /^2fa-[A-Za-z0-9_-]{20}$/],
   ["trust", /^[A-Za-z0-9_-]{43}!trust-device-[A-Za-z0-9_-]{32}$/],
   ["backup code", /^[A-Za-z0-9]{5}-[A-Za-z0-9]{5}$/],
   ["otpauth", /^otpauth:\/\//],
   ["public key", /^[A-Za-z0-9_-]{43}$/],
+  ["identifier", /^(?:reset-password:|delete-account-|trust-device-|2fa-otp-|2fa-attempts-)[A-Za-z0-9_!-]{20,}$/],
+  ["json", /^\{".*\}$/],
+  ["link", /^(?:https?:\/)?\/\S*$/],
 ];
+
+/** What stands before the random part of a verification's identifier. */
+export const PREFIX = /^(?:reset-password:|delete-account-|trust-device-|2fa-otp-2fa-|2fa-otp-|2fa-attempts-2fa-|2fa-attempts-)/;
 
 const shapeOf = (text) => SHAPES.find(([, pattern]) => pattern.test(text))?.[0];
 
@@ -47,17 +60,27 @@ export class Comparison {
     this.found = [];
   }
 
-  async differences(a, b) {
+  async differences(a, b, before = "") {
     this.at = [a.at, b.at];
+    this.before = before;
     await this.value("status", a.status, b.status);
-    for (const name of HEADERS) await this.value(`header ${name}`, a.headers[name], b.headers[name]);
+    for (const name of new Set([...Object.keys(a.headers), ...Object.keys(b.headers)])) {
+      if (!TRANSPORT.has(name)) await this.value(`header ${name}`, a.headers[name], b.headers[name]);
+    }
     await this.body(a, b);
     await this.cookies(a.setCookies, b.setCookies);
     return this.found;
   }
 
+  /** Two values of any kind, made at `at` milliseconds on both sides. */
+  async values(before, a, b, at) {
+    this.at = [at, at];
+    this.before = before;
+    await this.value("", a, b);
+  }
+
   differ(path, a, b) {
-    this.found.push({ path, peer: a, target: b });
+    this.found.push({ path: `${this.before}${path}`, peer: a, target: b });
   }
 
   /** Ids are the same when they stand for one another wherever they occur. */
@@ -107,13 +130,59 @@ export class Comparison {
         return this.opened(path, a, b, (text, side) => unsign(encodeURIComponent(text), side.secret));
       case "jwt":
         return this.opened(path, a, b, async (text, side) => {
-          const { payload } = await jwtVerify(text, createLocalJWKSet(side.jwks));
-          return { header: decodeProtectedHeader(text), payload };
+          const header = decodeProtectedHeader(text);
+          const key = header.alg === "HS256" ? new TextEncoder().encode(side.secret) : createLocalJWKSet(side.jwks);
+          const { payload } = await jwtVerify(text, key, { currentDate: new Date(this.at[0]) });
+          return { header, payload };
         });
+      case "jwe": {
+        // What is inside is opened by the other server in rotation.test.mjs.
+        const heads = [a, b].map((text) => decodeProtectedHeader(text));
+        return this.value(`${path}.header`, ...heads);
+      }
+      case "sealed":
+        return this.opened(path, a, b, (text, side) => {
+          const inside = openSealed(text.replaceAll('"', ""), side);
+          if (/^[[{]/.test(inside)) return JSON.parse(inside);
+          // A TOTP secret: Better Auth's generateRandomString(32).
+          if (!/^[A-Za-z0-9_-]{32}$/.test(inside)) throw new Error("sealed is neither JSON nor a secret");
+          return "a secret";
+        });
+      case "json":
+        return this.opened(path, a, b, (text) => JSON.parse(text));
       case "trust":
       case "backup code":
+      case "code":
+      case "scrypt hash":
+      case "argon2id hash":
         // Nothing to compare beyond the shape: whether they work is for the client's tests.
         return;
+      case "counted code":
+        return this.value(path, a.slice(7), b.slice(7));
+      case "placeholder": {
+        const [one, other] = [a, b].map((text) => text.split("@"));
+        this.paired(path, one[0], other[0]);
+        return this.value(path, one[1], other[1]);
+      }
+      case "identifier": {
+        const [one, other] = [a, b].map((text) => [PREFIX.exec(text)[0], ...text.replace(PREFIX, "").split("!")]);
+        if (one[0] !== other[0] || one.length !== other.length) return this.differ(path, a, b);
+        for (const index of one.keys()) {
+          if (index === 0) continue;
+          if (one[index].length !== other[index].length) return this.differ(path, a, b);
+          this.paired(path, one[index], other[index]);
+        }
+        return;
+      }
+      case "link": {
+        // The separators of RFC 3986 stay in the list and are equal, or differ.
+        const [one, other] = [a, b].map((text) => text.split(/([/?&=#])/));
+        if (one.length !== other.length) return this.differ(path, a, b);
+        for (const [index, piece] of one.entries()) {
+          if (piece !== other[index]) await this.text(path, piece, other[index]);
+        }
+        return;
+      }
       case "otpauth": {
         const [one, other] = [a, b].map((text) => new URL(text));
         for (const url of [one, other]) {
@@ -161,11 +230,16 @@ export class Comparison {
     const names = (list) => list.map((cookie) => cookie.name.replace(/_multi-[a-z0-9]{32}$/, "_multi-…")).join(" ");
     if (names(one) !== names(other)) return this.differ("set-cookie", names(one), names(other));
     for (const [index, cookie] of one.entries()) {
+      // better-auth checks the signatures of a device's sessions side by side, so that the order in which
+      // `/sign-out` clears their cookies is chance; which ones it clears is not.
+      const named = this.forth.get(cookie.name);
+      const at = other.findIndex((twin, from) => from > index && twin.name === named && twin.value === "");
+      if (cookie.value === "" && other[index].value === "" && at > 0) [other[index], other[at]] = [other[at], other[index]];
       const twin = other[index];
       const path = `set-cookie.${cookie.name.replace(/_multi-[a-z0-9]{32}$/, "_multi-…")}`;
       await this.text(`${path}.name`, cookie.name, twin.name);
       await this.value(`${path}.attributes`, cookie.attributes, twin.attributes);
-      if (cookie.name.endsWith(".session_data") && cookie.value !== "" && twin.value !== "") {
+      if (cookie.name.endsWith("session_data") && !cookie.value.includes(".") && cookie.value !== "" && twin.value !== "") {
         await this.opened(path, cookie.value, twin.value, (text, side) => openCompactCache(text, side.secret));
       } else {
         await this.text(path, decodeURIComponent(cookie.value), decodeURIComponent(twin.value));

@@ -4,6 +4,7 @@ import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { fromBase32, totp } from "./codes.mjs";
 import { Comparison } from "./compare.mjs";
+import { changes } from "./tables.mjs";
 import { SECRET } from "./target.mjs";
 
 const AT = Date.parse("2026-01-01T00:00:00.000Z");
@@ -32,11 +33,11 @@ test("ids may differ, but must stand for one another", async () => {
   assert.deepEqual(await differing({ json: { id: id("a") } }, { json: { id: "b".repeat(31) } }), ["body.id"]);
 });
 
-test("dates count from their answer and may be two seconds apart", async () => {
+test("dates count from their answer and may be a second apart", async () => {
   const dated = (date, at) => ({ json: { createdAt: date }, at });
   const plain = dated("2026-01-01T00:00:00.000Z", AT);
-  assert.deepEqual(await differing(plain, dated("2026-01-01T00:05:01.500Z", AT + 300_000)), []);
-  assert.deepEqual(await differing(plain, dated("2026-01-01T00:00:03.000Z", AT)), ["body.createdAt"]);
+  assert.deepEqual(await differing(plain, dated("2026-01-01T00:05:00.900Z", AT + 300_000)), []);
+  assert.deepEqual(await differing(plain, dated("2026-01-01T00:00:01.500Z", AT)), ["body.createdAt"]);
   assert.deepEqual(await differing(plain, dated("2026-01-01T00:00:00Z", AT)), ["body.createdAt"]);
   assert.deepEqual(await differing(plain, dated(AT, AT)), ["body.createdAt"]);
 });
@@ -75,4 +76,36 @@ test("TOTP codes are those of RFC 6238", () => {
   assert.equal(totp(uri, 59_000), "287082");
   assert.equal(totp(uri, 1_111_111_109_000), "081804");
   assert.equal(totp(uri, 20_000_000_000_000), "353130");
+});
+
+test("links are compared piece by piece, and stored values by what is in them", async () => {
+  const link = (token, rest = "&callbackURL=%2Fnew") => ({ json: { url: `http://localhost:3000/api/auth/reset-password/${token}?a=1${rest}` } });
+  const [one, other] = ["a".repeat(24), "b".repeat(24)];
+  assert.deepEqual(await differing(link(one), link(other)), []);
+  assert.deepEqual(await differing(link(one), link("b".repeat(23))), ["body.url"]);
+  assert.deepEqual(await differing(link(one), link(other, "&callbackURL=%2Fold")), ["body.url"]);
+  assert.deepEqual(await differing(link(one), link(other, "")), ["body.url"]);
+  const scrypt = `${"0".repeat(32)}:${"f".repeat(128)}`;
+  assert.deepEqual(await differing({ json: { password: scrypt } }, { json: { password: scrypt.replaceAll("f", "e") } }), []);
+  assert.deepEqual(await differing({ json: { password: scrypt } }, { json: { password: scrypt.slice(1) } }), ["body.password"]);
+  assert.deepEqual(await differing({ json: { value: "123456:0" } }, { json: { value: "654321:1" } }), ["body.value"]);
+  assert.deepEqual(await differing({ json: { identifier: `reset-password:${one}` } }, { json: { identifier: `reset-password:${other}` } }), []);
+  assert.deepEqual(await differing({ json: { identifier: `reset-password:${one}` } }, { json: { identifier: `2fa-otp-${other}` } }), ["body.identifier"]);
+  const sealed = "ab".repeat(60);
+  assert.equal((await differing({ json: { secret: sealed } }, { json: { secret: sealed } })).length, 1, "nobody can open it");
+});
+
+test("any header counts, but for those of the connection", async () => {
+  assert.deepEqual(await differing({ headers: { "x-new": "1" } }, {}), ["header x-new"]);
+  assert.deepEqual(await differing({ headers: { date: "now", connection: "close" } }, {}), []);
+});
+
+test("rows count: added, changed and removed ones, of any table", () => {
+  const tables = (rows) => new Map([["user", new Map(rows.map((row) => [row.id, row]))]]);
+  const [ada, eve] = [{ id: "1", name: "Ada" }, { id: "2", name: "Eve" }];
+  const counts = (before, now) => Object.values(changes(tables(before), tables(now)).user).map((list) => list.length);
+  assert.deepEqual(counts([ada], [ada]), [0, 0, 0]);
+  assert.deepEqual(counts([ada], [ada, eve]), [1, 0, 0]);
+  assert.deepEqual(counts([ada], [{ ...ada, name: "ADA" }]), [0, 1, 0]);
+  assert.deepEqual(counts([ada, eve], [eve]), [0, 0, 1]);
 });

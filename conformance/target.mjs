@@ -25,7 +25,8 @@ export const selfCheck = process.env.TEST_TARGET === "oracle";
 
 const peer = [process.execPath, fileURLToPath(new URL("peer.mjs", import.meta.url))];
 
-function command(kind) {
+/** Program and words of a server. */
+export function command(kind) {
   if (kind === "peer" || selfCheck) return peer;
   const given = process.env.PORTCULLIS_BIN;
   if (!given) throw new Error("set PORTCULLIS_BIN to the binary under test, or TEST_TARGET=oracle for a self-check");
@@ -53,13 +54,66 @@ export async function temporaryFolder(t) {
   return folder;
 }
 
+let shared;
+
+/** One process for all peers of a test file: loading better-auth takes longer than most of what is asked of it. */
+async function startPeer(config) {
+  shared ??= spawned("peer", [...peer, "--multi"]).then((process) => {
+    // It ends with this process, and is not waited for.
+    process.child.unref();
+    for (const pipe of [process.child.stdout, process.child.stderr]) pipe.unref();
+    globalThis.process.on("exit", () => process.child.kill("SIGTERM"));
+    return process;
+  });
+  const { url: factory } = await shared;
+  return new Promise((resolve, reject) => {
+    const request = http.request(factory, { method: "POST", agent: false }, (response) => {
+      response.once("data", (chunk) => {
+        if (response.statusCode !== 200) return reject(new Error(`peer: ${chunk}`));
+        const url = `${chunk}`.trim();
+        resolve({ kind: "peer", url, config, browser: () => new Browser(url), stop: async () => request.destroy() });
+      });
+      response.on("error", () => {});
+    });
+    request.on("error", reject);
+    request.end(JSON.stringify(config));
+  });
+}
+
+/** As `start`, where nothing is asked of the process itself. better-auth counts requests per process, not per instance. */
+export const startLight = (kind, config) =>
+  (kind === "peer" || selfCheck) && !config.rateLimit.enabled ? startPeer(config) : start(kind, config);
+
 /** Starts one server; `stop()` waits for its end and fails when that was not a clean one. */
 export async function start(kind, config) {
   const folder = await mkdtemp(path.join(tmpdir(), "portcullis-target-"));
   const file = path.join(folder, "config.json");
   await writeFile(file, JSON.stringify(config));
-  const [program, ...words] = command(kind);
-  const child = spawn(program, [...words, "--config", file, "--port", "0"], {
+  const clean = () => rm(folder, { recursive: true, force: true });
+  const { child, url, ended, stderr } = await spawned(kind, [...command(kind), "--config", file], folder).catch(async (error) => {
+    await clean();
+    throw error;
+  });
+  return {
+    kind,
+    url,
+    config,
+    /** A fresh browser: its own cookie jar. */
+    browser: () => new Browser(url),
+    /** What the server has said on stderr so far. */
+    stderr,
+    async stop() {
+      child.kill("SIGTERM");
+      const how = await ended;
+      await clean();
+      if (how.code !== 0) throw new Error(`${kind}: ended with ${JSON.stringify(how)} at SIGTERM\n${stderr()}`);
+    },
+  };
+}
+
+/** A process that says where it listens. */
+async function spawned(kind, [program, ...words], folder) {
+  const child = spawn(program, [...words, "--port", "0"], {
     cwd: folder,
     env: { ...process.env, TEST_CLOCK: "1" },
     stdio: ["ignore", "pipe", "pipe"],
@@ -85,25 +139,8 @@ export async function start(kind, config) {
       clearTimeout(timer);
       resolve(found[1]);
     });
-  }).catch(async (error) => {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
   });
-  return {
-    kind,
-    url,
-    config,
-    /** A fresh browser: its own cookie jar. */
-    browser: () => new Browser(url),
-    /** What the server has said on stderr so far. */
-    stderr: () => stderr,
-    async stop() {
-      child.kill("SIGTERM");
-      const how = await ended;
-      await rm(folder, { recursive: true, force: true });
-      if (how.code !== 0) throw new Error(`${kind}: ended with ${JSON.stringify(how)} at SIGTERM\n${stderr}`);
-    },
-  };
+  return { child, url, ended, stderr: () => stderr };
 }
 
 /** Starts one server for the length of a test. */
@@ -150,6 +187,10 @@ export class Jar {
 
   delete(name) {
     return this.#cookies.delete(name);
+  }
+
+  clear() {
+    this.#cookies.clear();
   }
 
   names() {
