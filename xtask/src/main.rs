@@ -1,4 +1,5 @@
-//! The project's own commands, as `cargo xtask NAME`: everything that has to hold (`test`), the
+//! The project's own commands, as `cargo xtask NAME`: everything that has to hold (`test`), the peers
+//! beside each other (`bench`), the
 //! invariants of the layout (`tidy`), and the tables in the manuals (`tables`).
 
 mod source;
@@ -15,6 +16,7 @@ cargo xtask COMMAND
 
   test             everything: format, layout, lints, Rust tests, release build, conformance
   conformance      only the release build (test mode) and the tests beside the real better-auth
+  bench            Portcullis beside its peers: requests per second, latencies, memory (benches/README.md)
   tidy             the invariants of the layout
   tables           writes routes, errors, options and columns into the manuals
   tables --check   says which manuals are not up to date
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => test::everything(&root),
         ["conformance"] => test::conformance(&root),
+        ["bench", words @ ..] => test::bench(&root, words),
         ["tidy"] => tree::Tree::load(&root).and_then(|tree| report(&tidy::check(&tree), "tidy")),
         ["tables"] => tables::write(&root),
         ["tables", "--check"] => tree::Tree::load(&root)

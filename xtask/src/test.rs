@@ -140,11 +140,31 @@ pub fn conformance(root: &Path) -> Result<(), String> {
     let words = ["cargo", "build", "--release", "-p", "portcullis-server", "--features", "test-mode"];
     step("release build, test mode", &Call::new(root, words))?;
     let binary = target_folder(root)?.join("release/portcullis");
-    if !up_to_date(&node) {
-        step("npm packages", &Call::new(&node, ["npm", "ci", "--no-audit", "--no-fund"]))?;
-    }
+    npm_packages(&node)?;
     let call = Call::new(&node, ["node", "--test"]).with("PORTCULLIS_BIN", binary.to_string_lossy());
     step("conformance", &call)
+}
+
+/// The peers beside each other on this machine; `words` go to `benches/run.mjs`.
+pub fn bench(root: &Path, words: &[&str]) -> Result<(), String> {
+    let benches = root.join("benches");
+    let server = ["cargo", "build", "--release", "-p", "portcullis-server"];
+    step("release build", &Call::new(root, server))?;
+    step("load generator", &Call::new(&benches, ["cargo", "build", "--release"]))?;
+    npm_packages(&root.join("conformance"))?;
+    let mut call = Call::new(root, ["node", "benches/run.mjs", "--portcullis"]);
+    call.words.push(target_folder(root)?.join("release/portcullis").to_string_lossy().into_owned());
+    call.words.push("--tools".to_owned());
+    call.words.push(target_folder(&benches)?.join("release").to_string_lossy().into_owned());
+    call.words.extend(words.iter().map(|&word| word.to_owned()));
+    step("bench", &call)
+}
+
+fn npm_packages(node: &Path) -> Result<(), String> {
+    if up_to_date(node) {
+        return Ok(());
+    }
+    step("npm packages", &Call::new(node, ["npm", "ci", "--no-audit", "--no-fund"]))
 }
 
 /// npm writes a lock file of its own when it is done.
