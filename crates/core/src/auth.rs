@@ -475,6 +475,9 @@ fn report(plan: &Plan) {
     if !plan.statements.is_empty() {
         tracing::info!(statements = plan.statements.len(), "database: tables created or extended");
     }
+    if !plan.triggers.is_empty() {
+        tracing::info!("database: triggers made that tell of writes to sessions and users");
+    }
 }
 
 fn id_kind(config: &Config) -> Result<IdKind, ConfigError> {
@@ -516,6 +519,10 @@ async fn connect(
         pooler: database.and_then(|d| d.pooler),
         acquire_timeout: Duration::from_secs(5),
         adopt_names,
+        // Tests write into the tables and ask at once.
+        remembers: config.session.memory_cache_size > 0
+            && config.sessions.in_database()
+            && config.environment != Environment::Test,
         // Tests write into the file and ask at once.
         trusted_for: Duration::from_millis(if config.environment == Environment::Test { 0 } else { 8 }),
     };

@@ -7,12 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::body::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 
+use crate::auth::Auth;
 use crate::error::{Code, Error};
 use crate::events::Event;
-use crate::http::{Cookies, Request, SetCookie};
+use crate::http::{Answer, Cookies, Request, SetCookie};
 use crate::identity::{Action, CacheSigner, Challenge, SessionUser, SignIn, User};
 use crate::store::{Db, Row};
 
@@ -119,13 +121,43 @@ pub trait SignOut: Send + Sync {
 /// The shape of `/get-session` (the jwt header, custom sessions).
 #[async_trait]
 pub trait ViewSession: Send + Sync {
-    /// May amend the body and add headers.
+    /// May amend the body and add headers. Of one reading of the database the session is one and the
+    /// same: what was made of it once need not be made again.
     async fn view(
         &self,
         request: &Request,
-        current: &SessionUser,
-        body: &mut Map<String, Json>,
+        current: &Arc<SessionUser>,
+        body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error>;
+}
+
+/// The body of `/get-session`; it is made when somebody amends it.
+#[derive(Debug)]
+pub struct View<'a> {
+    auth: &'a Auth,
+    current: &'a SessionUser,
+    shown: Option<Bytes>,
+    body: Option<Map<String, Json>>,
+}
+
+impl<'a> View<'a> {
+    /// Of this session, whose JSON may be at hand.
+    pub fn new(auth: &'a Auth, current: &'a SessionUser, shown: Option<Bytes>) -> Self {
+        Self { auth, current, shown, body: None }
+    }
+
+    /// To change it.
+    pub fn amend(&mut self) -> &mut Map<String, Json> {
+        self.body.get_or_insert_with(|| self.current.view(self.auth))
+    }
+
+    /// The answer that shows it.
+    pub fn into_answer(mut self) -> Answer {
+        match (self.body.take(), self.shown.take()) {
+            (None, Some(shown)) => Answer::shown(shown),
+            (body, _) => Answer::value(Json::Object(body.unwrap_or_else(|| self.current.view(self.auth)))),
+        }
+    }
 }
 
 /// Told what happened, after the fact: it cannot refuse, and nobody waits for it, so what takes time (a

@@ -1,12 +1,12 @@
 //! Sessions that are remembered in memory: as good as the database, and without it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis::clock::Clock;
 use portcullis::features::LIST;
 use portcullis::identity::{Session, User};
-use portcullis::store::{Filter, Row, Store};
-use portcullis::testing::{Actor, TestApp};
+use portcullis::store::{Dialect, Filter, Row, Store};
+use portcullis::testing::{Actor, TestApp, databases};
 use serde_json::{Value as Json, json};
 
 /// What is known of other processes may be so old, and then a little.
@@ -39,11 +39,35 @@ async fn name(actor: &Actor) -> Option<String> {
     session["user"]["name"].as_str().map(str::to_owned)
 }
 
-/// The first look at what others have written finds out where to begin, and it waits for nobody.
-async fn settle(actor: &Actor) {
-    for _ in 0..3 {
-        tokio::task::yield_now().await;
-        name(actor).await;
+/// Waits until reading this session costs nothing: connections come back to their pool, and marks of writes
+/// go, a moment later than the answer, and a look at what others have written waits for nobody.
+async fn settle(app: &TestApp, actor: &Actor) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while cost(app, name(actor)).await > 0 {
+        assert!(Instant::now() < patience, "every read is a query");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn on(url: &str) -> TestApp {
+    TestApp::start(LIST, json!({ "database": { "url": url } })).await
+}
+
+/// The same browser at another instance.
+fn at(app: &TestApp, actor: &Actor) -> Actor {
+    let there = app.actor();
+    for (name, value) in actor.cookies() {
+        there.set_cookie(&name, &value);
+    }
+    there
+}
+
+/// Waits until a reader sees this; a second is for machines that are busy with other things.
+async fn sees(actor: &Actor, expected: Option<&str>) {
+    let patience = Instant::now() + Duration::from_secs(1);
+    while name(actor).await.as_deref() != expected {
+        assert!(Instant::now() < patience, "{expected:?} is not seen");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -61,7 +85,7 @@ async fn a_session_is_one_query_at_first_and_none_afterwards() {
         let app = TestApp::start(LIST, json!({ "database": { "url": url } })).await;
         let ada = app.user("ada").await;
         assert_eq!(cost(&app, name(&ada)).await, 1);
-        settle(&ada).await;
+        settle(&app, &ada).await;
         assert_eq!(
             cost(&app, async {
                 for _ in 0..20 {
@@ -122,7 +146,15 @@ async fn no_more_is_remembered_than_allowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_written_here_is_seen_by_the_very_next_read() {
     let place = Place::new();
-    let app = place.app(json!({})).await;
+    seen_by_the_very_next_read(&place.app(json!({})).await).await;
+    if let Some(url) = databases::fresh_database(Dialect::Postgres).await {
+        let app = on(&url).await;
+        settle(&app, &app.user("bob").await).await;
+        seen_by_the_very_next_read(&app).await;
+    }
+}
+
+async fn seen_by_the_very_next_read(app: &TestApp) {
     let ada = app.user("ada").await;
     // Others ask all the time, so that there is always a read under way that might come too late.
     let readers: Vec<_> = (0..4)
@@ -185,8 +217,7 @@ async fn a_write_in_a_transaction_counts_from_its_commit_and_one_taken_back_neve
         }
     }
     // And from then on it is remembered again.
-    settle(&ada).await;
-    assert_eq!(cost(&app, name(&ada)).await, 0);
+    settle(&app, &ada).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,4 +264,101 @@ async fn what_another_process_writes_is_seen_within_ten_milliseconds() {
     stranger.db().delete(Session::KEY, &Filter::All).await.unwrap();
     tokio::time::sleep(OTHERS_ARE_SEEN).await;
     assert_eq!(name(&ada).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_on_one_postgresql_hear_of_each_other_and_of_anybody_else() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let (app, other) = (on(&url).await, on(&url).await);
+    let sql = |sql: &'static str| databases::execute(Dialect::Postgres, &url, sql.to_owned());
+    let ada = app.user("ada").await;
+    let there = at(&other, &ada);
+    for called in ["Countess", "Lovelace"] {
+        settle(&app, &ada).await;
+        settle(&other, &there).await;
+        ada.post("/update-user", json!({ "name": called })).await.expect(200);
+        sees(&there, Some(called)).await;
+        // A Node server, or an operator.
+        settle(&app, &ada).await;
+        sql("update \"user\" set name = 'Byron'").await.unwrap();
+        sees(&ada, Some("Byron")).await;
+        sees(&there, Some("Byron")).await;
+    }
+    // By row, at a stroke, and by way of the user.
+    for ending in ["delete from session", "truncate session", "delete from \"user\""] {
+        let bob = app.user("bob").await;
+        let there = at(&other, &bob);
+        settle(&other, &there).await;
+        sql(ending).await.unwrap();
+        sees(&there, None).await;
+        sql("delete from \"user\"").await.unwrap();
+    }
+    let eve = app.user("eve").await;
+    let there = at(&other, &eve);
+    settle(&other, &there).await;
+    eve.post("/sign-out", json!({})).await.expect(200);
+    assert_eq!(name(&at(&app, &there)).await, None, "here at once");
+    sees(&there, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nobody_listens_every_read_is_a_query() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let app = on(&url).await;
+    let sql = |sql: &'static str| databases::execute(Dialect::Postgres, &url, sql.to_owned());
+    let ada = app.user("ada").await;
+    settle(&app, &ada).await;
+    // What was written between the break and the next connection was told to nobody.
+    sql("select pg_terminate_backend(pid) from pg_stat_activity \
+         where pid <> pg_backend_pid() and query like '%portcullis_wrote%'; \
+         update \"user\" set name = 'Countess'")
+    .await
+    .unwrap();
+    sees(&ada, Some("Countess")).await;
+    settle(&app, &ada).await;
+    // Without the triggers nobody would tell. They are looked for every second.
+    sql("drop function portcullis_wrote cascade").await.unwrap();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while cost(&app, name(&ada)).await == 0 {
+        assert!(Instant::now() < patience, "sessions are remembered that nobody tells of");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..5 {
+        assert_eq!(cost(&app, name(&ada)).await, 1);
+    }
+    // The next start makes them again.
+    app.auth.store().migrate().await.unwrap();
+    settle(&app, &ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_in_the_database_where_nothing_is_remembered() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let settings = json!({ "database": { "url": url }, "session": { "memoryCacheSize": 0 } });
+    let app = TestApp::start(LIST, settings).await;
+    let ada = app.user("ada").await;
+    let made =
+        databases::execute(Dialect::Postgres, &url, "drop function portcullis_wrote()".to_owned()).await;
+    assert!(made.unwrap_err().to_string().contains("does not exist"));
+    assert_eq!(cost(&app, name(&ada)).await, 1);
+    assert_eq!(cost(&app, name(&ada)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_may_not_make_triggers_starts_all_the_same() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    drop(on(&url).await);
+    let role = format!("guest_{}", url.rsplit('/').next().unwrap());
+    let database = url.rsplit('/').next().unwrap();
+    let sql = format!(
+        "drop function portcullis_wrote cascade; create role {role} login; \
+         grant all on database {database} to {role}; grant all on all tables in schema public to {role}"
+    );
+    databases::execute(Dialect::Postgres, &url, sql).await.unwrap();
+    let mut guest = url::Url::parse(&url).unwrap();
+    guest.set_username(&role).unwrap();
+    let app = on(guest.as_str()).await;
+    let ada = app.user("ada").await;
+    assert_eq!(cost(&app, name(&ada)).await, 1);
+    assert_eq!(cost(&app, name(&ada)).await, 1);
 }

@@ -1,8 +1,6 @@
 //! What a handler gives back, and the only place where an error becomes a response and is logged.
 
-use std::sync::Arc;
-
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -36,7 +34,7 @@ pub enum Content {
     /// JSON.
     Json(Json),
     /// JSON, as text already.
-    Shown(Arc<str>),
+    Shown(Bytes),
     /// A page.
     Html(String),
     /// Plain text.
@@ -55,7 +53,7 @@ impl Answer {
     }
 
     /// 200 with JSON that is text already.
-    pub fn shown(text: Arc<str>) -> Self {
+    pub fn shown(text: Bytes) -> Self {
         Self { body: Content::Shown(text), ..Self::empty(StatusCode::OK) }
     }
 
@@ -139,7 +137,7 @@ impl IntoResponse for Answer {
         let (content_type, body) = match self.body {
             Content::Empty => (None, Body::empty()),
             Content::Json(value) => (Some("application/json"), Body::from(value.to_string())),
-            Content::Shown(text) => (Some("application/json"), Body::from(text.as_bytes().to_vec())),
+            Content::Shown(text) => (Some("application/json"), Body::from(text)),
             Content::Html(page) => (Some("text/html; charset=utf-8"), Body::from(page)),
             Content::Text(text) => (Some("text/plain;charset=UTF-8"), Body::from(text)),
         };

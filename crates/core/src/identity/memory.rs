@@ -1,11 +1,12 @@
 //! Sessions that were read lately, in memory, so that most requests need no query.
 //!
-//! They are as good as the database: a write of this process is seen by the very next read, one of
-//! another process on the same SQLite file within ten milliseconds (`store/written.rs`). Other databases
-//! do not say when somebody writes to them, so there nothing is remembered.
+//! They are as good as the database: a write of this process is seen by the very next read
+//! (`store/written.rs`), one of another process on the same SQLite file within ten milliseconds, and on
+//! PostgreSQL as soon as it is told (`store/listen.rs`). MySQL does not tell, so there nothing is remembered.
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use quick_cache::sync::Cache;
 use serde_json::Value as Json;
 
@@ -19,39 +20,34 @@ pub(crate) struct Memory(Option<Cache<Box<str>, Remembered>>);
 
 #[derive(Debug, Clone)]
 struct Remembered {
-    current: SessionUser,
-    shown: Arc<str>,
+    current: Arc<SessionUser>,
+    shown: Bytes,
     since: Moment,
     traces: Traces,
 }
 
 impl Memory {
     pub(crate) fn new(store: &Store, sessions: usize) -> Self {
-        let of_use = store.dialect() == Dialect::Sqlite && sessions > 0;
+        let of_use = store.dialect() != Dialect::MySql && sessions > 0;
         Self(of_use.then(|| Cache::new(sessions)))
     }
 
     /// What the database would say now, and how `/get-session` shows it.
-    pub(super) async fn recall(&self, store: &Store, token: &str) -> Option<(SessionUser, Arc<str>)> {
+    pub(super) async fn recall(&self, store: &Store, token: &str) -> Option<(Arc<SessionUser>, Bytes)> {
         let cache = self.0.as_ref()?;
         let remembered = cache.get(token)?;
-        // First the others: what they have written stamps everything.
-        if !store.knows_others().await {
-            return None;
-        }
-        if !store.unchanged(remembered.since, remembered.traces) {
-            cache.remove(token);
-            return None;
-        }
-        Some((remembered.current, remembered.shown))
+        store
+            .still(remembered.since, remembered.traces)
+            .await
+            .then_some((remembered.current, remembered.shown))
     }
 
     /// Remembers what was read after `since`.
-    pub(super) fn keep(&self, auth: &Auth, since: Moment, current: &SessionUser) {
+    pub(super) fn keep(&self, auth: &Auth, since: Moment, current: &Arc<SessionUser>) {
         let Some(cache) = &self.0 else { return };
         let token = current.session.token.as_str();
         let traces = auth.store().traces(token, &current.user.id);
         let shown = Json::Object(current.view(auth)).to_string().into();
-        cache.insert(token.into(), Remembered { current: current.clone(), shown, since, traces });
+        cache.insert(token.into(), Remembered { current: Arc::clone(current), shown, since, traces });
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
+
 use super::cache;
 use super::session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 use crate::auth::Auth;
@@ -31,9 +33,9 @@ impl How {
 #[derive(Debug, Default)]
 pub struct Reading {
     /// The session and its user.
-    pub found: Option<SessionUser>,
+    pub found: Option<Arc<SessionUser>>,
     /// What was found as JSON, where that is at hand: what [`SessionUser::view`] would say.
-    pub shown: Option<Arc<str>>,
+    pub shown: Option<Bytes>,
     /// Cookies to send along.
     pub cookies: Cookies,
     /// With `deferSessionRefresh`: would `POST` extend it?
@@ -79,7 +81,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
                         let lasting = (!marked).then_some(rules.expires_in);
                         reading.cookies.push(specs.session_token.lasting(lasting).set_signed(secret, token));
                     }
-                    reading.found = Some(cached.current);
+                    reading.found = Some(Arc::new(cached.current));
                     return Ok(reading);
                 }
                 reading.cookies.expire(&specs.session_data);
@@ -121,10 +123,10 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
             let refused = Error::from(error::FAILED_TO_GET_SESSION);
             return Err(refused.with_cookies(clear_session_cookies(request, false)));
         };
-        let current = SessionUser { session, user: current.user };
+        let current = SessionUser { session, user: current.user.clone() };
         let handed = Handed { remember: Some(true) };
         reading.cookies.extend(hand_over(request, &mut db, &current, handed).await?);
-        reading.found = Some(current);
+        reading.found = Some(Arc::new(current));
         return Ok(reading);
     }
     cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use serde_json::{Map, Value as Json, json};
 
 use super::cache;
@@ -175,7 +176,8 @@ impl Session {
 
     /// The session of a token with its user, in one query at most; expired ones too.
     pub async fn find(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
-        Ok(Self::find_shown(auth, db, token).await?.map(|(current, _)| current))
+        let found = Self::find_shown(auth, db, token).await?;
+        Ok(found.map(|(current, _)| Arc::unwrap_or_clone(current)))
     }
 
     /// The same, with its JSON where that is at hand ([`SessionUser::view`]).
@@ -183,14 +185,14 @@ impl Session {
         auth: &Auth,
         db: &mut Db<'_>,
         token: &str,
-    ) -> Result<Option<(SessionUser, Option<Arc<str>>)>, Error> {
+    ) -> Result<Option<(Arc<SessionUser>, Option<Bytes>)>, Error> {
         if let Some(elsewhere) = Elsewhere::of(auth) {
             let found = elsewhere.find(token).await?;
             // A session that only the database has may have been there before secondary storage was;
             // one that is preserved there has ended.
             let config = auth.config();
             if found.is_some() || !config.sessions.in_database() || config.preserve_sessions {
-                return Ok(found.map(|current| (current, None)));
+                return Ok(found.map(|current| (Arc::new(current), None)));
             }
         }
         // A transaction sees what it has written itself.
@@ -204,7 +206,8 @@ impl Session {
         else {
             return Ok(None);
         };
-        let current = SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? };
+        let current =
+            Arc::new(SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? });
         if remembers {
             auth.memory().keep(auth, since, &current);
         }

@@ -14,6 +14,10 @@ use super::schema::{Column, IdKind, Kind, Schema, Table};
 use super::value::{Row, Value};
 use super::{Dialect, Store, StoreError};
 
+/// PostgreSQL: one process at a time. Released at the end of the transaction, also behind PgBouncer. The
+/// number is arbitrary.
+pub(super) const LOCK: &str = "select pg_advisory_xact_lock(7378697629483820646)";
+
 /// The core table that once had an issuer.
 pub(super) const ACCOUNT: &str = "account";
 /// Its column in Better Auth 1.7.0–1.7.2, NOT NULL; gone since 1.7.3.
@@ -72,6 +76,8 @@ pub(super) async fn adopt_names(
 pub struct Plan {
     /// The statements, in order.
     pub statements: Vec<String>,
+    /// PostgreSQL: what makes triggers that tell of writes, without which nothing is remembered.
+    pub triggers: Vec<String>,
     /// What the operator should know: types that differ, columns that we do not fill.
     pub warnings: Vec<String>,
 }
@@ -79,7 +85,7 @@ pub struct Plan {
 impl Plan {
     /// The statements as a script.
     pub fn sql(&self) -> String {
-        self.statements.iter().map(|statement| format!("{statement};\n")).collect()
+        self.statements.iter().chain(&self.triggers).map(|statement| format!("{statement};\n")).collect()
     }
 
     #[cfg(test)]
@@ -93,7 +99,7 @@ impl Plan {
 
     /// Whether the database is as it should be.
     pub fn is_empty(&self) -> bool {
-        self.statements.is_empty()
+        self.statements.is_empty() && self.triggers.is_empty()
     }
 }
 
@@ -114,7 +120,8 @@ impl Store {
     /// [`StoreError::Unsafe`] when it would refuse.
     pub async fn migration_plan(&self) -> Result<Plan, StoreError> {
         let mut link = self.0.pool.link(Purpose::Read).await?;
-        let plan = self.plan(&mut link).await?;
+        let mut plan = self.plan(&mut link).await?;
+        plan.triggers = self.missing_triggers(&mut link).await?;
         link.commit().await?;
         Ok(plan)
     }
@@ -125,10 +132,11 @@ impl Store {
     /// [`StoreError::Unsafe`] when rows would need values that nobody has given; nothing is changed
     /// then.
     pub async fn migrate(&self) -> Result<Plan, StoreError> {
-        let plan = match self.dialect() {
+        let mut plan = match self.dialect() {
             Dialect::MySql => self.migrate_under_named_lock().await?,
             Dialect::Sqlite | Dialect::Postgres => self.migrate_in_transaction().await?,
         };
+        plan.triggers = self.make_triggers().await?;
         self.notice_issuer().await?;
         Ok(plan)
     }
@@ -137,8 +145,7 @@ impl Store {
     async fn migrate_in_transaction(&self) -> Result<Plan, StoreError> {
         let mut link = self.0.pool.link(Purpose::Transaction).await?;
         if self.dialect() == Dialect::Postgres {
-            // Released at the end of the transaction, also behind PgBouncer. The number is arbitrary.
-            link.raw("select pg_advisory_xact_lock(7378697629483820646)".to_owned()).await?;
+            link.raw(LOCK.to_owned()).await?;
         }
         let plan = self.plan(&mut link).await?;
         for statement in &plan.statements {

@@ -20,6 +20,7 @@ mod filter;
 mod gate;
 mod introspect;
 mod link;
+mod listen;
 mod migrate;
 mod mysql;
 mod postgres;
@@ -91,6 +92,9 @@ pub struct ConnectOptions {
     /// The tables may not be made here (`migrate: false`), so one that is missing is looked for under
     /// another name: the single foreign table that has exactly its columns is taken for it.
     pub adopt_names: bool,
+    /// Is what was read remembered for as long as nobody writes it? PostgreSQL then gets triggers that tell
+    /// of writes, and a connection that listens.
+    pub remembers: bool,
     /// SQLite: for how long what is known of other processes' writes is good enough
     /// ([`Store::knows_others`]).
     pub trusted_for: Duration,
@@ -107,6 +111,7 @@ impl ConnectOptions {
             pooler: None,
             acquire_timeout: Duration::from_secs(5),
             adopt_names: false,
+            remembers: false,
             trusted_for: Duration::from_millis(8),
         }
     }
@@ -146,6 +151,7 @@ struct Inner {
     unavailable: AtomicU64,
     /// Statements sent so far.
     statements: AtomicU64,
+    remembers: bool,
     written: Written,
 }
 
@@ -192,9 +198,11 @@ impl Store {
             issuer: AtomicBool::new(false),
             unavailable: AtomicU64::new(0),
             statements: AtomicU64::new(0),
+            remembers: options.remembers,
             written: Written::new(options.trusted_for),
         }));
         store.notice_issuer().await?;
+        store.listen();
         Ok(store)
     }
 
@@ -533,13 +541,13 @@ impl Db<'_> {
                 &[]
             };
         let statement = store.0.compiler.insert(table, &row, extra)?;
-        let outcome = if store.dialect() == Dialect::MySql {
-            let slots = slots(table);
-            self.run(&Job::Insert { statement, table, slots: &slots, id: row.get("id") }).await?
+        let slots = slots(table);
+        let job = if store.dialect() == Dialect::MySql {
+            Job::Insert { statement, table, slots: &slots, id: row.get("id") }
         } else {
-            Outcome { rows: self.rows(statement, table, false).await?, touched: 1 }
+            Job::Rows { statement, slots: &slots, read_only: false }
         };
-        match first(table, outcome.rows) {
+        match first(table, self.write(table, None, &job).await?.rows) {
             Some(stored) => Ok(stored),
             // Somebody deleted it between MySQL's insert and our reading.
             None => Ok(row),
@@ -562,7 +570,7 @@ impl Db<'_> {
         let store = self.store;
         let table = store.table(table_key)?;
         let statement = store.0.compiler.update(table, filter, &changes, None, false)?;
-        Ok(self.write(table_key, filter, &Job::Touch(statement)).await?.touched)
+        Ok(self.write(table, Some(filter), &Job::Touch(statement)).await?.touched)
     }
 
     /// Changes one row that the filter takes and returns it as it is then.
@@ -589,7 +597,7 @@ impl Db<'_> {
         let store = self.store;
         let table = store.table(table_key)?;
         let statement = store.0.compiler.delete(table, filter, false)?;
-        Ok(self.write(table_key, filter, &Job::Touch(statement)).await?.touched)
+        Ok(self.write(table, Some(filter), &Job::Touch(statement)).await?.touched)
     }
 
     /// Deletes one row that the filter takes and returns it. Of any number of racers for a row,
@@ -631,7 +639,7 @@ impl Db<'_> {
         let rows = if store.dialect() == Dialect::MySql {
             let lock = compiler.find(table, filter, true)?;
             let slots = slots(table);
-            self.write(table_key, filter, &Job::Change { lock, table, slots: &slots, change }).await?.rows
+            self.write(table, Some(filter), &Job::Change { lock, table, slots: &slots, change }).await?.rows
         } else {
             let statement = match &change {
                 Change::Delete => compiler.delete(table, filter, true)?,
@@ -641,19 +649,19 @@ impl Db<'_> {
             };
             let slots = slots(table);
             let job = Job::Rows { statement, slots: &slots, read_only: false };
-            self.write(table_key, filter, &job).await?.rows
+            self.write(table, Some(filter), &job).await?.rows
         };
         Ok(first(table, rows))
     }
 
-    /// Runs a job that changes or deletes the rows that the filter takes.
+    /// Runs a job that changes or deletes the rows that the filter takes, or makes one.
     async fn write(
         &mut self,
-        table_key: &str,
-        filter: &Filter,
+        table: &Table,
+        filter: Option<&Filter>,
         job: &Job<'_>,
     ) -> Result<Outcome, StoreError> {
-        let Some(writing) = self.store.writing(table_key, filter) else { return self.run(job).await };
+        let Some(writing) = self.store.writing(table, filter) else { return self.run(job).await };
         if let Some(within) = &mut self.tx {
             within.writing.push(writing);
             return self.run(job).await;

@@ -283,13 +283,29 @@ pub struct Table {
     pub order: Option<u32>,
     /// Sets of columns (by key) of which no two rows have the same values.
     pub unique_together: Vec<Vec<&'static str>>,
+    /// Is every write to it told to whoever remembers what it said ([`Store::traces_of`](super::Store))?
+    pub watched: bool,
 }
 
 impl Table {
     /// A table of these columns.
     pub fn new(key: impl Into<Cow<'static, str>>, columns: Vec<Column>) -> Self {
         let key = key.into();
-        Self { name: key.clone().into_owned(), key, columns, order: None, unique_together: Vec::new() }
+        Self {
+            name: key.clone().into_owned(),
+            key,
+            columns,
+            order: None,
+            unique_together: Vec::new(),
+            watched: false,
+        }
+    }
+
+    /// What it says as a whole is remembered, so every write to it counts, inserts too.
+    #[must_use]
+    pub fn watched(mut self) -> Self {
+        self.watched = true;
+        self
     }
 
     /// Its place among the tables that a migration makes.

@@ -425,7 +425,7 @@ async fn what_a_column_has_no_room_for_is_known_before_it_is_written() {
 fn a_write_under_way_ends_with_its_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(memory());
-    let writing = store.writing("session", &Filter::All);
+    let writing = store.writing(&Table::new("session", vec![]), Some(&Filter::All));
     runtime.spawn(async move {
         let _writing = writing;
         std::future::pending::<()>().await;

@@ -4,10 +4,12 @@
 //! `session` or `user` marks what it touches before it begins and stamps it when it has ended; what was
 //! read before the stamp, or while the mark was there, does not count any more. A write names what it
 //! touches by its filter: a session by its token, a user's sessions by the user. One that names neither
-//! touches everything. Inserts touch nothing: that a row is missing is not remembered.
+//! touches everything. Inserts touch nothing: that a row is missing is not remembered. Of a table that is
+//! [`watched`](super::Table::watched), each write touches all that was read from it.
 //!
 //! Writes of other processes show in SQLite's `data_version`, which counts what *other* connections have
 //! committed. All writes of a [`Store`] go through one connection, so there it counts others alone.
+//! PostgreSQL's triggers tell of them (`listen.rs`); MySQL is silent, and nothing is remembered of it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -15,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use super::filter::Filter;
 use super::link::Pool;
+use super::listen::TRUSTED_FOR;
 use super::value::Value;
-use super::{Dialect, Store};
+use super::{Dialect, Store, Table};
 
 /// Two that share a slot are forgotten together, which costs a query.
 const SLOTS: usize = 1024;
@@ -29,13 +32,14 @@ const NAMES: [(&str, &str, Of); 3] =
 enum Of {
     Session,
     User,
+    Table,
 }
 
 /// A moment in the order of writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
-/// Where the writes to one session and its user leave their stamps.
+/// Where the writes to one session and its user, or to a watched table, leave their stamps.
 #[derive(Debug, Clone, Copy)]
 pub struct Traces([usize; 2]);
 
@@ -82,6 +86,31 @@ impl Written {
         usize::try_from(self.hasher.hash_one((of, value)) % SLOTS as u64).unwrap_or(0)
     }
 
+    /// Microseconds since the start.
+    pub fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// For how long nothing has been heard of others; `None`: never has been.
+    fn age(&self, now: u64) -> Option<Duration> {
+        now.checked_sub(self.looked.load(Ordering::SeqCst)).map(Duration::from_micros)
+    }
+
+    /// All that others had written then is known.
+    pub fn looked_at(&self, then: u64) {
+        self.looked.store(then, Ordering::SeqCst);
+    }
+
+    /// Nobody tells of others any more.
+    pub fn look_away(&self) {
+        self.looked.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// Somebody has written what is this user's; an empty text: anybody's.
+    pub fn told(&self, user: &str) {
+        self.stamp(if user.is_empty() { SLOTS } else { self.slot(Of::User, user) });
+    }
+
     fn stamp(&self, at: usize) {
         if let Some(slot) = self.slots.get(at) {
             let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -97,11 +126,18 @@ impl Written {
         })
     }
 
-    /// The slots of what a write touches.
-    fn touched(&self, table: &str, filter: &Filter) -> Vec<usize> {
+    /// The slots of what a write touches; without a filter it is an insert.
+    fn touched(&self, table: &Table, filter: Option<&Filter>) -> Vec<usize> {
+        if table.watched {
+            return vec![self.slot(Of::Table, &table.key)];
+        }
+        if !NAMES.iter().any(|(of, ..)| *of == table.key) {
+            return Vec::new();
+        }
         let parts = match filter {
-            Filter::And(parts) => parts.as_slice(),
-            one => std::slice::from_ref(one),
+            None => return Vec::new(),
+            Some(Filter::And(parts)) => parts.as_slice(),
+            Some(one) => std::slice::from_ref(one),
         };
         for part in parts {
             let (key, values) = match part {
@@ -109,7 +145,8 @@ impl Written {
                 Filter::In(key, values) => (key, values.as_slice()),
                 _ => continue,
             };
-            let Some((.., of)) = NAMES.iter().find(|(of, column, _)| *of == table && column == key) else {
+            let Some((.., of)) = NAMES.iter().find(|(of, column, _)| *of == table.key && column == key)
+            else {
                 continue;
             };
             let named: Option<Vec<usize>> = values
@@ -164,11 +201,16 @@ impl Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        let (false, Ok(runtime)) = (self.0.slots.is_empty(), tokio::runtime::Handle::try_current()) else {
+        if self.0.slots.is_empty() {
             return;
-        };
+        }
         let marks = self.marks();
+        // A write to PostgreSQL that happens yet will be told of like anybody else's.
+        if marks.store.dialect() != Dialect::Sqlite {
+            return marks.take_off();
+        }
         // A runtime that is shutting down drops this at once, so nothing in it may spawn when dropped.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             // What was sent to the connection before is over once it answers this.
             while marks.store.0.pool.data_version(true).await.is_err() {
@@ -183,13 +225,17 @@ impl Drop for Writing {
 }
 
 impl Store {
-    /// A write begins that changes or deletes rows; `None` where nobody remembers what they said.
-    pub(super) fn writing(&self, table: &str, filter: &Filter) -> Option<Writing> {
-        if self.dialect() != Dialect::Sqlite || !NAMES.iter().any(|(of, ..)| *of == table) {
+    /// A write begins that changes or deletes the rows that the filter takes, or makes one; `None` where
+    /// nobody remembers what they said.
+    pub(super) fn writing(&self, table: &Table, filter: Option<&Filter>) -> Option<Writing> {
+        if self.dialect() == Dialect::MySql {
             return None;
         }
         let written = &self.0.written;
         let slots = written.touched(table, filter);
+        if slots.is_empty() {
+            return None;
+        }
         for at in &slots {
             if let Some(slot) = written.slots.get(*at) {
                 slot.under_way.fetch_add(1, Ordering::SeqCst);
@@ -209,25 +255,35 @@ impl Store {
         Traces([written.slot(Of::Session, token), written.slot(Of::User, user)])
     }
 
-    /// Is what was read at that moment still so, as far as this process has written?
+    /// Where to look for writes to a watched table.
+    pub fn traces_of(&self, table: &str) -> Traces {
+        Traces([self.0.written.slot(Of::Table, table); 2])
+    }
+
+    /// Is what was read at that moment still so?
+    pub async fn still(&self, since: Moment, traces: Traces) -> bool {
+        // First the others: what they have written stamps everything.
+        self.knows_others().await && self.unchanged(since, traces)
+    }
+
+    /// The same, as far as this process has written.
     pub fn unchanged(&self, since: Moment, Traces(slots): Traces) -> bool {
         let written = &self.0.written;
         slots.into_iter().chain([SLOTS]).all(|at| written.quiet(at, since))
     }
 
     /// Do we know of what other processes have written, but for the last few milliseconds
-    /// ([`ConnectOptions::trusted_for`](super::ConnectOptions))? Only SQLite says.
+    /// ([`ConnectOptions::trusted_for`](super::ConnectOptions))?
     pub async fn knows_others(&self) -> bool {
         let written = &self.0.written;
         if self.0.pool.is_private() {
             return true;
         }
+        let now = written.elapsed();
+        let age = written.age(now);
         if self.dialect() != Dialect::Sqlite {
-            return false;
+            return age.is_some_and(|age| age < TRUSTED_FOR);
         }
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX - 1);
-        let now = micros(written.started.elapsed());
-        let age = now.checked_sub(written.looked.load(Ordering::SeqCst)).map(Duration::from_micros);
         let known = age.is_some_and(|age| age < written.trusted_for);
         if age.is_some_and(|age| age < written.trusted_for / 2) {
             return true;
@@ -242,7 +298,7 @@ impl Store {
         if written.version.swap(version, Ordering::SeqCst) != version {
             written.stamp(SLOTS);
         }
-        written.looked.store(now, Ordering::SeqCst);
+        written.looked_at(now);
         drop(looking);
         true
     }

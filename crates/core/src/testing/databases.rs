@@ -187,7 +187,7 @@ pub async fn fresh_database(dialect: Dialect) -> Option<String> {
         Dialect::Postgres => {
             // Starting takes seconds and blocks.
             let base = tokio::task::spawn_blocking(postgres).await.ok().flatten()?;
-            create(dialect, base, format!("create database {name}")).await;
+            create(dialect, &format!("{base}/postgres"), format!("create database {name}")).await;
             Some(format!("{base}/{name}"))
         }
         Dialect::MySql => {
@@ -200,9 +200,9 @@ pub async fn fresh_database(dialect: Dialect) -> Option<String> {
 
 /// Tries until the server takes connections, which is a little after it listens.
 #[expect(clippy::panic, reason = "a test without its database has failed")]
-async fn create(dialect: Dialect, base: &str, sql: String) {
+async fn create(dialect: Dialect, url: &str, sql: String) {
     let start = Instant::now();
-    while let Err(error) = execute(dialect, base, sql.clone()).await {
+    while let Err(error) = execute(dialect, url, sql.clone()).await {
         if start.elapsed() > PATIENCE {
             panic!("the test database does not answer: {error}");
         }
@@ -210,14 +210,18 @@ async fn create(dialect: Dialect, base: &str, sql: String) {
     }
 }
 
-async fn execute(dialect: Dialect, base: &str, sql: String) -> Result<(), sqlx::Error> {
+/// Runs SQL as somebody else would, on a connection of its own.
+///
+/// # Errors
+/// The database's.
+pub async fn execute(dialect: Dialect, url: &str, sql: String) -> Result<(), sqlx::Error> {
     let sql = sqlx::raw_sql(AssertSqlSafe(sql));
     if dialect == Dialect::MySql {
-        let mut connection = sqlx::MySqlConnection::connect(base).await?;
+        let mut connection = sqlx::MySqlConnection::connect(url).await?;
         sql.execute(&mut connection).await?;
         connection.close().await
     } else {
-        let mut connection = sqlx::PgConnection::connect(&format!("{base}/postgres")).await?;
+        let mut connection = sqlx::PgConnection::connect(url).await?;
         sql.execute(&mut connection).await?;
         connection.close().await
     }

@@ -276,6 +276,12 @@ async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
             for warning in &plan.warnings {
                 report.warn("tables", warning);
             }
+            if !plan.triggers.is_empty() {
+                report.warn(
+                    "tables",
+                    "have no triggers that tell of writes, so every session is read from the database; `portcullis migrate` makes them",
+                );
+            }
             let pending = plan.statements.len();
             if pending == 0 {
                 report.ok("tables", "are up to date");

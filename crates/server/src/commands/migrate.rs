@@ -27,7 +27,7 @@ pub async fn run(here: &Here<'_>, dry_run: bool) -> Result<ExitCode, String> {
         for warning in &plan.warnings {
             tracing::warn!("database: {warning}");
         }
-        let done = plan.statements.len();
+        let done = plan.statements.len() + plan.triggers.len();
         say::to_stdout(&match done {
             0 => "the tables are up to date\n".to_owned(),
             1 => "1 statement was run\n".to_owned(),

@@ -1,8 +1,10 @@
 //! The keys: which one signs, how one is made, and what of them is kept in memory.
 //!
 //! Invariants:
-//! - Which key signs is asked of the store every time (one query), so that a key made or removed by
-//!   another process counts at once; only parsed key material is remembered, under the row's id.
+//! - Which key signs by default is remembered for as long as nobody writes the table
+//!   (`Store::still`), so that a key made or removed here counts at once, and one of another process as soon
+//!   as it is seen. Where the store cannot say, it is asked every time (one query). Parsed key material is
+//!   remembered under the row's id.
 //! - Outside transactions one request at a time makes a key, and looks again before it does. Inside one
 //!   nobody is waited for, because the transaction may hold the pool's only connection: then two keys
 //!   may come to be, which both sign and verify.
@@ -18,7 +20,7 @@ use portcullis_core::config::BaseUrl;
 use portcullis_core::crypto::{Algorithm, CryptoError, KeyPair, sha256};
 use portcullis_core::error::Error;
 use portcullis_core::http::Request;
-use portcullis_core::store::{Db, Row};
+use portcullis_core::store::{Db, Moment, Row, Traces};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value as Json};
 use tokio::sync::Semaphore;
@@ -87,10 +89,21 @@ struct Kept {
     pair: Option<Arc<KeyPair>>,
 }
 
+/// Which key signs, and for how long that is so.
+#[derive(Clone)]
+struct Sure {
+    key: SigningKey,
+    until: Option<Timestamp>,
+    since: Moment,
+    traces: Traces,
+}
+
 #[derive(Default)]
 struct Memory {
     private: HashMap<String, Kept>,
     public: HashMap<String, (Timestamp, Arc<PublicKey>)>,
+    /// The key that signs by default.
+    sure: Option<Sure>,
     complained: HashSet<String>,
 }
 
@@ -133,7 +146,23 @@ impl Keys {
         db: &mut Db<'_>,
         alg: Option<Algorithm>,
     ) -> Result<SigningKey, Error> {
-        if let Some(key) = self.find(asker, db, alg).await? {
+        // A transaction sees what it has written itself, and may yet be taken back.
+        let remembers = alg.is_none() && !db.in_transaction();
+        let store = asker.auth.store();
+        let sure = if remembers { lock(&self.memory).sure.clone() } else { None };
+        if let Some(Sure { key, until, since, traces }) = sure
+            && until.is_none_or(|until| until > asker.now)
+            && store.still(since, traces).await
+        {
+            return Ok(key);
+        }
+        let since = store.moment();
+        if let Some((key, until)) = self.find(asker, db, alg).await? {
+            // Who keeps keys elsewhere does not tell of them.
+            if remembers && self.rules.written.adapter.get_jwks.is_none() {
+                let sure = Sure { key: key.clone(), until, since, traces: store.traces_of(Jwk::KEY) };
+                lock(&self.memory).sure = Some(sure);
+            }
             return Ok(key);
         }
         let kind = match alg {
@@ -146,19 +175,19 @@ impl Keys {
             return self.make(asker, db, kind).await;
         }
         let _turn = self.making.acquire().await.map_err(Error::broken)?;
-        if let Some(key) = self.find(asker, db, alg).await? {
+        if let Some((key, _)) = self.find(asker, db, alg).await? {
             return Ok(key);
         }
         self.make(asker, db, kind).await
     }
 
-    /// The newest live key that can be used (better-auth 1.7.6 `plugins/jwt/sign` resolveSigningKey).
+    /// The newest live key that can be used, and until when it signs (better-auth 1.7.6 `plugins/jwt/sign` resolveSigningKey).
     async fn find(
         &self,
         asker: Asker<'_>,
         db: &mut Db<'_>,
         alg: Option<Algorithm>,
-    ) -> Result<Option<SigningKey>, Error> {
+    ) -> Result<Option<(SigningKey, Option<Timestamp>)>, Error> {
         let wanted = alg.unwrap_or(self.rules.primary.alg);
         let of_alg = self.live(asker, db, Some(wanted)).await?;
         if !of_alg.is_empty() || alg.is_some() {
@@ -268,8 +297,8 @@ impl Keys {
         }
     }
 
-    fn first_usable(&self, auth: &Auth, rows: &[Jwk]) -> Option<SigningKey> {
-        rows.iter().find_map(|row| self.usable(auth, row))
+    fn first_usable(&self, auth: &Auth, rows: &[Jwk]) -> Option<(SigningKey, Option<Timestamp>)> {
+        rows.iter().find_map(|row| Some((self.usable(auth, row)?, row.expires_at)))
     }
 
     /// The row's key, opened and parsed once.

@@ -9,6 +9,7 @@ use portcullis_core::seams::Seams;
 use portcullis_core::store::{Schema, Table};
 use serde_json::Value as Json;
 
+mod issued;
 mod keys;
 mod options;
 mod routes;
@@ -23,12 +24,14 @@ mod tests;
 pub use options::{AdapterOptions, JwksOptions, KeyPairOptions, Options, SchemaOptions, TokenOptions};
 pub use store::Jwk;
 
+use issued::Issued;
 use keys::Keys;
 
 /// The room. Cheap to clone: an application that signs or verifies tokens itself keeps one.
 #[derive(Debug, Clone)]
 pub struct Jwt {
     keys: Arc<Keys>,
+    issued: Arc<Issued>,
 }
 
 /// Makes the room.
@@ -53,7 +56,7 @@ impl Jwt {
     /// # Errors
     /// An option that cannot stand.
     pub fn of(options: Options) -> Result<Self, ConfigError> {
-        Ok(Self { keys: Arc::new(Keys::new(options::Rules::read(options)?)) })
+        Ok(Self { keys: Arc::new(Keys::new(options::Rules::read(options)?)), issued: Arc::default() })
     }
 }
 
@@ -63,7 +66,7 @@ impl Feature for Jwt {
     }
 
     fn tables(&self) -> Vec<Table> {
-        vec![Jwk::table()]
+        vec![store::table()]
     }
 
     fn rename(&self, schema: &mut Schema) {

@@ -78,6 +78,13 @@ pub struct TokenOptions {
     pub sign: Option<Callback>,
 }
 
+impl TokenOptions {
+    /// Have functions of the operator's a say in each token?
+    pub(super) fn asks(&self) -> bool {
+        self.define_payload.is_some() || self.get_subject.is_some() || self.sign.is_some()
+    }
+}
+
 /// `plugins.jwt.adapter`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]

@@ -1,5 +1,7 @@
 //! Where the room meets requests that are not its own, and the calls that an application makes itself.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue, header};
 use portcullis_core::auth::Auth;
@@ -8,7 +10,7 @@ use portcullis_core::crypto::Algorithm;
 use portcullis_core::error::Error;
 use portcullis_core::http::Request;
 use portcullis_core::identity::{CacheSigner, SessionUser};
-use portcullis_core::seams::ViewSession;
+use portcullis_core::seams::{View, ViewSession};
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json};
 
@@ -45,6 +47,26 @@ impl Jwt {
     }
 }
 
+impl Jwt {
+    async fn header(&self, request: &Request, current: &Arc<SessionUser>) -> Result<HeaderValue, Error> {
+        let mut db = request.auth.db();
+        // What the operator's functions say may be another thing each time.
+        let key = match self.keys.rules.written.jwt.asks() {
+            true => None,
+            false => Some(self.keys.signing(Asker::of(request), &mut db, None).await?),
+        };
+        if let Some(header) = key.as_ref().and_then(|key| self.issued.find(request, current, key)) {
+            return Ok(header);
+        }
+        let token = service::token_for(&self.keys, request, &mut db, current).await?;
+        let header = HeaderValue::from_str(&token).map_err(Error::broken)?;
+        if let Some(key) = &key {
+            self.issued.keep(request, current, key, &header);
+        }
+        Ok(header)
+    }
+}
+
 #[async_trait]
 impl ViewSession for Jwt {
     /// `set-auth-jwt`. A key or webhook that fails leaves the header out: the session itself is good.
@@ -52,11 +74,10 @@ impl ViewSession for Jwt {
     async fn view(
         &self,
         request: &Request,
-        current: &SessionUser,
-        _: &mut Map<String, Json>,
+        current: &Arc<SessionUser>,
+        _: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-        let token = service::token_for(&self.keys, request, &mut request.auth.db(), current).await;
-        match token.and_then(|token| HeaderValue::from_str(&token).map_err(Error::broken)) {
+        match self.header(request, current).await {
             Ok(token) => Ok(vec![
                 (HeaderName::from_static("set-auth-jwt"), token),
                 (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("set-auth-jwt")),

@@ -2,7 +2,7 @@
 
 use portcullis_core::clock::Timestamp;
 use portcullis_core::error::Error;
-use portcullis_core::store::{Db, Filter, Query};
+use portcullis_core::store::{Db, Filter, Query, Table};
 use portcullis_core::table;
 use secrecy::SecretString;
 
@@ -24,6 +24,11 @@ table! {
         /// Curve.
         crv / CRV: Option<String> = Column::text("crv"),
     }
+}
+
+/// The table; which key signs is remembered for as long as nobody writes it.
+pub(super) fn table() -> Table {
+    Jwk::table().watched()
 }
 
 /// How many live keys are looked at: more are there only when somebody else writes the table.

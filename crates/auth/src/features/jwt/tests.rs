@@ -791,3 +791,35 @@ fn options_that_do_not_fit_the_rest_are_refused() {
     assert_eq!(check(json!({}), field(true)), Err("user.additionalFields.aud".into()));
     assert_eq!(check(json!({}), field(false)), Ok(()));
 }
+
+#[tokio::test]
+async fn of_one_second_a_session_has_one_token_and_what_changes_makes_another() {
+    let app = app(json!({})).await;
+    let ada = app.user("ada").await;
+    let header = async || ada.get("/get-session").await.header("set-auth-jwt").to_owned();
+    let cost = async || {
+        let before = app.auth.store().statements();
+        let token = header().await;
+        (token, app.auth.store().statements() - before)
+    };
+    header().await;
+    let (first, queries) = cost().await;
+    assert_eq!(queries, 0, "neither for the session nor for the key");
+    assert_eq!(header().await, first);
+    let of_other = app.user("bob").await.get("/get-session").await.header("set-auth-jwt").to_owned();
+    assert_ne!(of_other, first);
+
+    // Another second, another user's data, another address, another key.
+    app.advance(1);
+    let second = header().await;
+    assert_ne!(second, first);
+    ada.post("/update-user", json!({ "name": "Countess" })).await.expect(200);
+    let third = header().await;
+    assert_eq!(verified(&app, "/jwks", &third).await.unwrap()["name"], "Countess");
+    let (kid, _) = peek(&third).unwrap();
+    app.auth.db().delete(Jwk::KEY, &Filter::All).await.unwrap();
+    let fourth = header().await;
+    assert_ne!(peek(&fourth).unwrap().0["kid"], kid["kid"], "a key that is gone signs nothing");
+    assert!(verified(&app, "/jwks", &fourth).await.is_some());
+    assert_eq!(cost().await.1, 0);
+}

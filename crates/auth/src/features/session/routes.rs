@@ -8,6 +8,7 @@ use portcullis_core::http::{Answer, Call, Cookies, Fields, FromFields, Routes};
 use portcullis_core::identity::{
     Action, Handed, How, Session, SessionUser, clear_session_cookies, hand_over, parse_input, read_session,
 };
+use portcullis_core::seams::View;
 use serde_json::{Map, Value as Json, json};
 
 pub(super) fn routes() -> Routes {
@@ -32,26 +33,20 @@ async fn get_session(call: Call<(), Anyone>) -> Result<Answer, Error> {
     }
     let reading = read_session(request, How { post, ..How::default() }).await.map_err(no_store_error)?;
     let mut headers = no_store();
-    // What nobody adds to need not be made again.
-    if let Some(shown) = reading.shown
-        && auth.seams().view_session.is_empty()
-    {
-        return Ok(Answer::shown(shown).with_cookies(reading.cookies).with_headers(headers));
-    }
-    let body = match &reading.found {
-        None => Json::Null,
+    let answer = match &reading.found {
+        None => Answer::value(Json::Null),
         Some(current) => {
-            let mut body = current.view(auth);
+            let mut body = View::new(auth, current, reading.shown);
             if let Some(needs_refresh) = reading.needs_refresh {
-                body.insert("needsRefresh".into(), Json::from(needs_refresh));
+                body.amend().insert("needsRefresh".into(), Json::from(needs_refresh));
             }
             for seam in &auth.seams().view_session {
                 headers.extend(seam.view(request, current, &mut body).await?);
             }
-            Json::Object(body)
+            body.into_answer()
         }
     };
-    Ok(Answer::value(body).with_cookies(reading.cookies).with_headers(headers))
+    Ok(answer.with_cookies(reading.cookies).with_headers(headers))
 }
 
 fn no_store() -> Vec<(HeaderName, HeaderValue)> {

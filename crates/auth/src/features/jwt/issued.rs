@@ -1,0 +1,70 @@
+//! Tokens of this second, so that many reads of a session sign one.
+
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderValue;
+use portcullis_core::http::Request;
+use portcullis_core::identity::SessionUser;
+use quick_cache::sync::Cache;
+
+use super::keys::SigningKey;
+
+#[derive(Clone)]
+struct Token {
+    /// `iat`: what is signed again would be the same but for this.
+    second: i64,
+    /// What it was made from, from which address it says it comes, and who signed.
+    current: Arc<SessionUser>,
+    origin: String,
+    kid: String,
+    header: HeaderValue,
+}
+
+/// At most one for each session that may be remembered.
+#[derive(Default)]
+pub(super) struct Issued(OnceLock<Cache<Box<str>, Token>>);
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued").finish_non_exhaustive()
+    }
+}
+
+impl Issued {
+    /// The token that this request would be given, if it was signed before.
+    pub fn find(
+        &self,
+        request: &Request,
+        current: &Arc<SessionUser>,
+        key: &SigningKey,
+    ) -> Option<HeaderValue> {
+        let token = self.0.get()?.get(&*current.session.token)?;
+        let same = token.second == request.now.seconds()
+            && Arc::ptr_eq(&token.current, current)
+            && token.origin == request.origin()
+            && token.kid == key.kid;
+        same.then_some(token.header)
+    }
+
+    /// Keeps it for the rest of the second.
+    pub fn keep(
+        &self,
+        request: &Request,
+        current: &Arc<SessionUser>,
+        key: &SigningKey,
+        header: &HeaderValue,
+    ) {
+        let sessions = request.auth.config().session.memory_cache_size;
+        if sessions == 0 {
+            return;
+        }
+        let token = Token {
+            second: request.now.seconds(),
+            current: Arc::clone(current),
+            origin: request.origin(),
+            kid: key.kid.clone(),
+            header: header.clone(),
+        };
+        self.0.get_or_init(|| Cache::new(sessions)).insert(current.session.token.as_str().into(), token);
+    }
+}

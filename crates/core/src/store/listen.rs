@@ -1,0 +1,220 @@
+//! What others write to PostgreSQL. Triggers tell it (`NOTIFY`), whoever writes: another instance, a Node
+//! server, `psql`. One connection of this process listens, for as long as the store is open.
+//!
+//! What is told is whose rows were written, never a session's token: every role of the database may
+//! listen. What was remembered counts only while the connection answers and the triggers are there, which
+//! is asked every second; without them every read goes to the database.
+
+use std::fmt::Write as _;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+
+use super::ddl::Writer;
+use super::link::{Link, Pool, Purpose};
+use super::migrate::LOCK;
+use super::schema::{Kind, Schema, Table};
+use super::value::Value;
+use super::{Inner, Store, StoreError};
+
+/// The channel, the triggers and their function.
+const NAME: &str = "portcullis_wrote";
+/// The trigger for `TRUNCATE`, which no rows go through.
+const TRUNCATED: &str = "portcullis_wrote_all";
+/// How often the connection is asked whether it is still one.
+const EVERY: Duration = Duration::from_secs(1);
+/// For how long an answer to that counts.
+pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(3);
+
+/// The tables whose rows are remembered, and the column that says whose they are; `None`: anybody's.
+fn watched(schema: &Schema) -> impl Iterator<Item = (&Table, Option<&'static str>)> {
+    schema.tables().filter_map(|table| match &*table.key {
+        "session" => Some((table, Some("userId"))),
+        "user" => Some((table, Some("id"))),
+        _ => table.watched.then_some((table, None)),
+    })
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Tells whose row it was. A payload has room for 8000 bytes; nobody in particular is everybody.
+fn function() -> String {
+    format!(
+        "create or replace function {NAME}() returns trigger language plpgsql set search_path = pg_catalog as $$ \
+         declare who text := case when tg_level = 'ROW' then to_jsonb(old) ->> tg_argv[0] end; \
+         begin \
+         perform pg_notify('{NAME}', case when length(who) < 1000 then who else '' end); \
+         return null; \
+         end $$"
+    )
+}
+
+/// A table's triggers: name and what comes after it. Replicated rows count, too (`enable always`).
+fn triggers(writer: &Writer<'_>, table: &Table, owner: Option<&str>) -> Vec<(&'static str, String)> {
+    let on = writer.quote(&table.name);
+    let Some(column) = owner.and_then(|owner| table.column(owner)) else {
+        let when = "after insert or update or delete or truncate";
+        return vec![(NAME, format!("{when} on {on} for each statement execute function {NAME}()"))];
+    };
+    let column = literal(&column.name);
+    vec![
+        (NAME, format!("after update or delete on {on} for each row execute function {NAME}({column})")),
+        (TRUNCATED, format!("after truncate on {on} for each statement execute function {NAME}()")),
+    ]
+}
+
+/// How many of the triggers are there, and how many there are to be.
+fn census(writer: &Writer<'_>) -> (String, i64) {
+    let (mut tables, mut expected) = (Vec::new(), 0);
+    for (table, owner) in watched(writer.schema) {
+        tables.push(format!("to_regclass({})", literal(&writer.quote(&table.name))));
+        expected += if owner.is_some() { 2 } else { 1 };
+    }
+    let sql = format!(
+        "select count(*) from pg_catalog.pg_trigger where tgenabled = 'A' and tgname in ('{NAME}', '{TRUNCATED}') \
+         and tgrelid in ({})",
+        tables.join(", ")
+    );
+    (sql, expected)
+}
+
+impl Store {
+    fn writer(&self) -> Writer<'_> {
+        Writer { dialect: self.dialect(), ids: self.id_kind(), schema: self.schema() }
+    }
+
+    /// Can somebody tell us what others write? Behind a pooler nobody listens.
+    fn can_listen(&self) -> bool {
+        matches!(&self.0.pool, Pool::Postgres(_, pooling, _) if pooling.names_last())
+    }
+
+    /// The statements that would make the triggers; none when they are there or of no use.
+    pub(super) async fn missing_triggers(&self, link: &mut Link) -> Result<Vec<String>, StoreError> {
+        if !self.0.remembers || !self.can_listen() {
+            return Ok(Vec::new());
+        }
+        let writer = self.writer();
+        let (sql, expected) = census(&writer);
+        let there = link.catalogue(&sql, Vec::new(), &[Kind::Int]).await?;
+        if there.first().and_then(|row| row.first()).and_then(Value::as_i64) == Some(expected) {
+            return Ok(Vec::new());
+        }
+        let mut statements = vec![function()];
+        for (table, owner) in watched(self.schema()) {
+            let on = writer.quote(&table.name);
+            for (name, what) in triggers(&writer, table, owner) {
+                let mut all = format!("drop trigger if exists {name} on {on}; ");
+                // Writing to a String cannot fail.
+                let _ = write!(all, "create trigger {name} {what}; ");
+                let _ = write!(all, "alter table {on} enable always trigger {name}");
+                statements.push(all);
+            }
+        }
+        Ok(statements)
+    }
+
+    /// Makes the triggers that are missing. That they cannot be made (somebody else owns the tables) costs
+    /// speed and nothing else.
+    pub(super) async fn make_triggers(&self) -> Result<Vec<String>, StoreError> {
+        if !self.0.remembers || !self.can_listen() {
+            return Ok(Vec::new());
+        }
+        let made = async {
+            let mut link = self.0.pool.link(Purpose::Transaction).await?;
+            link.raw(LOCK.to_owned()).await?;
+            let statements = self.missing_triggers(&mut link).await?;
+            for statement in &statements {
+                link.raw(statement.clone()).await?;
+            }
+            link.commit().await?;
+            Ok::<_, StoreError>(statements)
+        };
+        match made.await {
+            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "no triggers can be made that tell of writes, so every session is read from the database; \
+                     run `portcullis migrate` as the tables' owner, or set session.memoryCacheSize to 0"
+                );
+                Ok(Vec::new())
+            }
+            made => made,
+        }
+    }
+
+    /// Begins to listen, until the store is closed or dropped.
+    pub(super) fn listen(&self) {
+        if !self.0.remembers || !self.can_listen() {
+            return;
+        }
+        let Pool::Postgres(pool, ..) = &self.0.pool else { return };
+        let (store, pool) = (std::sync::Arc::downgrade(&self.0), pool.clone());
+        let (census, expected) = census(&self.writer());
+        tokio::spawn(async move {
+            let options = (*pool.connect_options()).clone();
+            let mut closed = pool.close_event();
+            let listening = async {
+                loop {
+                    if let Err(error) = hear(&store, options.clone(), &census, expected).await {
+                        tracing::debug!(%error, "nobody tells of writes");
+                    }
+                    let Some(store) = store.upgrade() else { return };
+                    store.written.look_away();
+                    drop(store);
+                    tokio::time::sleep(EVERY).await;
+                }
+            };
+            let _ = closed.do_until(listening).await;
+        });
+    }
+}
+
+/// Listens on a connection of its own until it breaks, or the triggers are gone.
+async fn hear(
+    store: &Weak<Inner>,
+    options: sqlx::postgres::PgConnectOptions,
+    census: &str,
+    expected: i64,
+) -> Result<(), sqlx::Error> {
+    let lone = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(TRUSTED_FOR)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await?;
+    let mut listener = PgListener::connect_with(&lone).await?;
+    listener.eager_reconnect(false);
+    listener.listen(NAME).await?;
+    let mut began = true;
+    loop {
+        let Some(inner) = store.upgrade() else { return Ok(()) };
+        let asked = inner.written.elapsed();
+        let question = sqlx::query_scalar::<_, i64>(AssertSqlSafe(census)).fetch_one(&mut listener);
+        let there =
+            tokio::time::timeout(TRUSTED_FOR, question).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        if there != expected {
+            return Ok(());
+        }
+        // The answer came behind everything that was told before the question.
+        while let Some(told) = listener.next_buffered() {
+            inner.written.told(told.payload());
+        }
+        if std::mem::take(&mut began) {
+            // What was written before anybody listened.
+            inner.written.told("");
+        }
+        inner.written.looked_at(asked);
+        drop(inner);
+        let next = Instant::now() + EVERY;
+        while let Ok(told) = tokio::time::timeout_at(next.into(), listener.try_recv()).await {
+            let (Some(told), Some(inner)) = (told?, store.upgrade()) else { return Ok(()) };
+            inner.written.told(told.payload());
+        }
+    }
+}
