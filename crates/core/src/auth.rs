@@ -14,7 +14,7 @@ use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
 use crate::database_hooks::{DatabaseHooks, Hooks};
 use crate::feature::Feature;
 use crate::http::rate_limit::{self, RateLimits};
-use crate::http::{ClientIp, CookieSpec, RouteDoc, Routes};
+use crate::http::{Api, ClientIp, CookieSpec, RouteDoc, Routes};
 use crate::identity::functions::Functions;
 use crate::identity::{Memory, Policy, Session, Verification, core_tables};
 use crate::mail::{Mailer, Queued, VERIFY_EMAIL};
@@ -689,18 +689,21 @@ impl Auth {
     /// The routes, relative to the base path: `Router::new().nest("/api/auth", auth.router())`. They
     /// have their state, so they fit into an app with any.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        self.start_mail();
-        self.0.routes.clone().into_router(self.clone())
+        self.api("").into_router()
     }
 
     /// The routes under the base path; everything else is a 404.
     pub fn service(&self) -> Router {
-        let base = &self.0.config.base_path;
-        let router = self.router();
-        if base.is_empty() {
-            router
-        } else {
-            Router::new().nest(base, router).fallback(crate::http::routes::not_found)
-        }
+        self.under_base_path().into_router()
+    }
+
+    /// The same for a server that has layers of its own.
+    pub fn under_base_path(&self) -> Api {
+        self.api(&self.0.config.base_path)
+    }
+
+    fn api(&self, base: &str) -> Api {
+        self.start_mail();
+        self.0.routes.clone().by_path(self, base)
     }
 }

@@ -5,14 +5,16 @@
 //! tokens in it), a query, a header or a body.
 
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -20,10 +22,11 @@ use portcullis::Auth;
 use portcullis::config::{BaseUrl, Environment};
 use portcullis::crypto::{Alphabet, Random};
 use portcullis::events::RequestId;
+use portcullis::http::{Api, MatchedRoute};
 use portcullis::metrics::Requests;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use crate::listen::Answers;
 use crate::telemetry::Tracer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,13 +53,25 @@ pub struct Front {
     plain: bool,
     requests: Arc<Requests>,
     tracer: Option<Tracer>,
+    /// What is under the base path, and everything else.
+    api: Option<Api>,
+    routes: Router,
 }
 
 impl Front {
-    /// From the checked config; requests are counted, and traced where there is a collector.
-    pub fn new(auth: &Auth, requests: Arc<Requests>, tracer: Option<Tracer>) -> Self {
+    /// From the checked config, around the engine's routes and these others. Requests are counted, and
+    /// traced where there is a collector.
+    pub fn new(auth: &Auth, routes: Router, requests: Arc<Requests>, tracer: Option<Tracer>) -> Self {
         let config = auth.config();
+        let api = auth.under_base_path();
+        // Without a base path everything would be the API's; the others come first then.
+        let (api, routes) = match config.base_path.is_empty() {
+            true => (None, routes.fallback_service(auth.service())),
+            false => (Some(api), routes),
+        };
         Self {
+            api,
+            routes: routes.layer(from_fn(note_route)),
             requests,
             tracer,
             random: Random::system(),
@@ -66,72 +81,59 @@ impl Front {
             plain: config.environment == Environment::Test,
         }
     }
+}
 
-    /// Puts it all around the routes.
-    pub fn around(self, routes: Router) -> Router {
-        let front = Arc::new(self);
-        routes
-            .layer(from_fn_with_state(Arc::clone(&front), limits))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn(note_route))
-            .layer(from_fn_with_state(front, outermost))
+impl Answers for Arc<Front> {
+    async fn answer(&self, mut request: Request) -> Response {
+        let front = &**self;
+        let started = Instant::now();
+        let id = front.random.text(16, Alphabet::Alphanumeric);
+        let method = request.method().clone();
+        let matched = MatchedRoute::default();
+        request.extensions_mut().insert(matched.clone());
+        request.extensions_mut().insert(RequestId(id.as_str().into()));
+        let traced = front.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers()));
+        let trace_id = traced.as_ref().map(|context| context.trace_id());
+        let span = tracing::info_span!("request", id, trace_id);
+        // A route that panicked answers nobody again: what it was at is gone with it.
+        let answered = AssertUnwindSafe(front.within_limits(request)).catch_unwind();
+        let mut response = answered.instrument(span.clone()).await.unwrap_or_else(panicked);
+        let _entered = span.entered();
+        let took = started.elapsed();
+        let status = response.status().as_u16();
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let matched = matched.0.get().map(|route| &**route);
+        let route = matched.unwrap_or("(no route)");
+        // Reads that went well are most of the traffic, and nobody looks for them in a log.
+        if method == Method::GET && status < 400 {
+            tracing::debug!(%method, route, status, ms, "answered");
+        } else {
+            tracing::info!(%method, route, status, ms, "answered");
+        }
+        front.requests.observe(matched, &method, response.status(), took);
+        if let (Some(tracer), Some(context)) = (&front.tracer, traced) {
+            tracer.end(context, method, matched, response.status(), took, &id);
+        }
+        security_headers(front, response.headers_mut());
+        if !front.plain
+            && let Ok(id) = HeaderValue::try_from(id)
+        {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
     }
 }
 
-/// The route that answered, carried from inside the router to the log and the counters; also when the
-/// answer does not come from there (a limit of time, a panic).
-#[derive(Clone, Default)]
-struct Route(Arc<OnceLock<MatchedPath>>);
-
+/// Tells which of the other routes answered, to the log and the counters; also when the answer does not
+/// come from there (a limit of time, a panic). The engine tells its own.
 async fn note_route(request: Request, next: Next) -> Response {
-    if let (Some(route), Some(Route(slot))) =
-        (request.extensions().get::<MatchedPath>(), request.extensions().get::<Route>())
+    if let (Some(route), Some(MatchedRoute(slot))) =
+        (request.extensions().get::<MatchedPath>(), request.extensions().get())
     {
-        // The outer router's, where a router is within a router, is overtaken by nobody: it has none.
-        let _ = slot.set(route.clone());
+        // Told once: nobody routes twice.
+        let _ = slot.set(route.as_str().into());
     }
     next.run(request).await
-}
-
-/// For routers that are mounted as a service: what they matched is not visible outside.
-pub fn with_routes_noted(router: Router) -> Router {
-    router.layer(from_fn(note_route))
-}
-
-async fn outermost(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = front.random.text(16, Alphabet::Alphanumeric);
-    let method = request.method().clone();
-    let slot = Route::default();
-    request.extensions_mut().insert(slot.clone());
-    request.extensions_mut().insert(RequestId(id.as_str().into()));
-    let traced = front.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers()));
-    let trace_id = traced.as_ref().map(|context| context.trace_id());
-    let span = tracing::info_span!("request", id, trace_id);
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let _entered = span.entered();
-    let took = started.elapsed();
-    let status = response.status().as_u16();
-    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let matched = slot.0.get().map(MatchedPath::as_str);
-    let route = matched.unwrap_or("(no route)");
-    // Reads that went well are most of the traffic, and nobody looks for them in a log.
-    if method == Method::GET && status < 400 {
-        tracing::debug!(%method, route, status, ms, "answered");
-    } else {
-        tracing::info!(%method, route, status, ms, "answered");
-    }
-    front.requests.observe(matched, &method, response.status(), took);
-    if let (Some(tracer), Some(context)) = (&front.tracer, traced) {
-        tracer.end(context, method, matched, response.status(), took, &id);
-    }
-    security_headers(&front, response.headers_mut());
-    if !front.plain
-        && let Ok(id) = HeaderValue::try_from(id)
-    {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
 }
 
 fn security_headers(front: &Front, headers: &mut HeaderMap) {
@@ -156,31 +158,43 @@ fn security_headers(front: &Front, headers: &mut HeaderMap) {
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(policy));
 }
 
-async fn limits(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    if announced > u64::try_from(front.max_body).unwrap_or(u64::MAX) {
-        // A client that asks first (`Expect: 100-continue`) has sent nothing to drain.
-        if !request.headers().contains_key(header::EXPECT) {
-            let drain = Box::pin(async {
-                let mut body = Limited::new(request.into_body(), DRAIN);
-                while let Some(Ok(_)) = body.frame().await {}
-            });
-            // Too slow or too much: the answer is the same.
-            let _ = tokio::time::timeout(DRAIN_TIME, drain).await;
+impl Front {
+    async fn within_limits(&self, request: Request) -> Response {
+        let announced = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+            .unwrap_or(0);
+        if announced > u64::try_from(self.max_body).unwrap_or(u64::MAX) {
+            // A client that asks first (`Expect: 100-continue`) has sent nothing to drain.
+            if !request.headers().contains_key(header::EXPECT) {
+                let drain = Box::pin(async {
+                    let mut body = Limited::new(request.into_body(), DRAIN);
+                    while let Some(Ok(_)) = body.frame().await {}
+                });
+                // Too slow or too much: the answer is the same.
+                let _ = tokio::time::timeout(DRAIN_TIME, drain).await;
+            }
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Request body is too large");
         }
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Request body is too large");
+        let max = self.max_body.saturating_add(SLACK);
+        let request = match request.body().is_end_stream() {
+            true => request,
+            false => request.map(|body| Body::new(Limited::new(body, max))),
+        };
+        match tokio::time::timeout(self.timeout, self.route(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                tracing::warn!("a request was given up after http.timeout");
+                unavailable("The service is busy. Please try again.")
+            }
+        }
     }
-    let max = front.max_body.saturating_add(SLACK);
-    let request = request.map(|body| Body::new(Limited::new(body, max)));
-    match tokio::time::timeout(front.timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            tracing::warn!("a request was given up after http.timeout");
-            unavailable("The service is busy. Please try again.")
+
+    async fn route(&self, request: Request) -> Response {
+        match &self.api {
+            Some(api) if api.has(request.uri().path()) => api.answer(request).await,
+            _ => self.routes.answer(request).await,
         }
     }
 }
@@ -207,16 +221,17 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 mod tests {
     use super::*;
     use axum::routing::{get, post};
-    use tower::ServiceExt;
 
-    fn front(https: bool) -> Front {
+    fn front(https: bool, routes: Router) -> Arc<Front> {
         let requests = Arc::new(Requests::new(vec!["/".into()]));
         let timeout = Duration::from_secs(2);
-        Front { random: Random::system(), max_body: 8, timeout, https, plain: false, requests, tracer: None }
+        let routes = routes.layer(from_fn(note_route));
+        let (random, tracer, api, plain) = (Random::system(), None, None, false);
+        Arc::new(Front { random, max_body: 8, timeout, https, plain, requests, tracer, api, routes })
     }
 
-    async fn ask(router: Router, request: Request) -> (StatusCode, HeaderMap, String) {
-        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    async fn ask(front: Arc<Front>, request: Request) -> (StatusCode, HeaderMap, String) {
+        let (parts, body) = front.answer(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
     }
@@ -227,9 +242,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_handler_is_a_500_and_nothing_more() {
-        let router = front(false)
-            .around(Router::new().route("/", get(async || -> &'static str { panic!("secret detail") })));
-        let (status, headers, body) = ask(router, get_request("/")).await;
+        let front =
+            front(false, Router::new().route("/", get(async || -> &'static str { panic!("secret detail") })));
+        let (status, headers, body) = ask(front, get_request("/")).await;
         assert_eq!(status, 500);
         assert_eq!(body, "");
         assert_eq!(headers["x-content-type-options"], "nosniff");
@@ -237,10 +252,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_takes_too_long_is_a_503_that_says_when_to_come_back() {
-        let front = front(false);
+        let front = front(false, Router::new().route("/", get(std::future::pending::<()>)));
         let requests = Arc::clone(&front.requests);
-        let router = front.around(Router::new().route("/", get(std::future::pending::<()>)));
-        let (status, headers, body) = ask(router, get_request("/")).await;
+        let (status, headers, body) = ask(front, get_request("/")).await;
         let counted = requests.prometheus();
         assert!(counted.contains(r#"{route="/",method="GET",status="5xx"} 1"#), "{counted}");
         assert_eq!(status, 503);
@@ -253,28 +267,27 @@ mod tests {
         let routes = || Router::new().route("/", post(async |body: axum::body::Bytes| body));
         let announced =
             Request::post("/").header("content-length", "9").body(Body::from("123456789")).unwrap();
-        assert_eq!(ask(front(false).around(routes()), announced).await.0, 413);
+        assert_eq!(ask(front(false, routes()), announced).await.0, 413);
         let unannounced = Request::post("/").body(Body::from(vec![b'x'; SLACK + 9])).unwrap();
-        let (status, _, body) = ask(front(false).around(routes()), unannounced).await;
+        let (status, _, body) = ask(front(false, routes()), unannounced).await;
         assert_eq!((status.as_u16(), body.contains("xxx")), (413, false));
         let fits = Request::post("/").body(Body::from("12345678")).unwrap();
-        assert_eq!(ask(front(false).around(routes()), fits).await.0, 200);
+        assert_eq!(ask(front(false, routes()), fits).await.0, 200);
     }
 
     #[tokio::test]
     async fn hsts_is_sent_only_behind_an_https_base_url() {
         let routes = || Router::new().route("/", get(async || "x"));
-        let (_, plain, _) = ask(front(false).around(routes()), get_request("/")).await;
+        let (_, plain, _) = ask(front(false, routes()), get_request("/")).await;
         assert!(!plain.contains_key("strict-transport-security"));
-        let (_, https, _) = ask(front(true).around(routes()), get_request("/")).await;
+        let (_, https, _) = ask(front(true, routes()), get_request("/")).await;
         assert!(https.contains_key("strict-transport-security"));
     }
 
     #[tokio::test]
     async fn a_header_that_the_answer_has_is_left_alone() {
-        let router =
-            front(false).around(Router::new().route("/", get(async || [("x-frame-options", "SAMEORIGIN")])));
-        let (_, headers, _) = ask(router, get_request("/")).await;
+        let front = front(false, Router::new().route("/", get(async || [("x-frame-options", "SAMEORIGIN")])));
+        let (_, headers, _) = ask(front, get_request("/")).await;
         assert_eq!(headers["x-frame-options"], "SAMEORIGIN");
         assert_eq!(headers["content-security-policy"], CSP_DATA);
     }

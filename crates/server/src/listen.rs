@@ -3,6 +3,7 @@
 //! `axum::serve` has no limit on connections nor on how slowly a request may arrive, so this uses
 //! hyper directly.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -67,11 +69,23 @@ pub async fn bind(host: &str, port: u16, by: &str) -> Result<TcpListener, String
     })
 }
 
+/// What answers requests.
+pub trait Answers: Clone + Send + Sync + 'static {
+    fn answer(&self, request: http::Request<Body>) -> impl Future<Output = Response> + Send;
+}
+
+impl Answers for Router {
+    async fn answer(&self, request: http::Request<Body>) -> Response {
+        let answer: Result<_, Infallible> = self.clone().oneshot(request).await;
+        answer.into_response()
+    }
+}
+
 /// Serves until `stop` is ready, then lets requests under way finish, for [`GRACE`] at most or until
 /// `hurry` is ready. `test`: under the test contract, which only a test-mode build can be.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: impl Answers,
     test: bool,
     stop: impl Future<Output = ()>,
     hurry: impl Future<Output = ()>,
@@ -93,10 +107,10 @@ pub async fn serve(
         match accepted {
             Ok((place, stream, peer)) => {
                 let watcher = graceful.watcher();
-                let router = router.clone();
+                let routes = routes.clone();
                 tokio::spawn(async move {
                     let _place = place;
-                    connection(stream, peer, router, test, watcher).await;
+                    connection(stream, peer, routes, test, watcher).await;
                 });
             }
             Err(error) => {
@@ -118,7 +132,7 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    routes: impl Answers,
     test: bool,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
@@ -130,13 +144,13 @@ async fn connection(
     let service = service_fn(move |request: http::Request<Incoming>| {
         progress.request_begins();
         let progress = progress.clone();
-        let router = router.clone();
+        let routes = routes.clone();
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = answer(router, request, test).await;
+            let answer = answer(&routes, request, test).await;
             progress.request_ends();
-            answer
+            Ok::<_, Infallible>(answer)
         }
     });
     let connection = http1::Builder::new()
@@ -152,21 +166,13 @@ async fn connection(
 }
 
 #[cfg(not(feature = "test-mode"))]
-async fn answer(
-    router: Router,
-    request: http::Request<Body>,
-    _test: bool,
-) -> Result<axum::response::Response, std::convert::Infallible> {
-    router.oneshot(request).await
+async fn answer(routes: &impl Answers, request: http::Request<Body>, _test: bool) -> Response {
+    routes.answer(request).await
 }
 
 /// `x-test-now` (milliseconds) is the time of this request, and no part of it.
 #[cfg(feature = "test-mode")]
-async fn answer(
-    router: Router,
-    mut request: http::Request<Body>,
-    test: bool,
-) -> Result<axum::response::Response, std::convert::Infallible> {
+async fn answer(routes: &impl Answers, mut request: http::Request<Body>, test: bool) -> Response {
     use portcullis::clock::{REQUEST_NOW, Timestamp};
     let now = request.headers_mut().remove("x-test-now").filter(|_| test);
     // As `Number(header)` in JavaScript: with a fraction or exponent, too.
@@ -174,8 +180,8 @@ async fn answer(
         now.and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok()).filter(|ms| ms.is_finite());
     match now {
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; Timestamp clamps further")]
-        Some(ms) => REQUEST_NOW.scope(Timestamp::from_millis(ms as i64), router.oneshot(request)).await,
-        None => router.oneshot(request).await,
+        Some(ms) => REQUEST_NOW.scope(Timestamp::from_millis(ms as i64), routes.answer(request)).await,
+        None => routes.answer(request).await,
     }
 }
 

@@ -17,4 +17,4 @@ pub use call::{Access, Anyone, Call, Fresh, Optional, Request, Sensitive, Signed
 pub use client_ip::ClientIp;
 pub use cookies::{CookieSpec, Cookies, RequestCookies, SetCookie};
 pub use rate_limit::{RateLimit, RateRule};
-pub use routes::{RouteDoc, Routes};
+pub use routes::{Api, MatchedRoute, RouteDoc, Routes};

@@ -5,12 +5,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::HttpBody as _;
-use axum::extract::{Request as HttpRequest, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request as HttpRequest;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -170,70 +169,137 @@ impl Routes {
         self.0.iter().map(|route| route.doc.clone()).collect()
     }
 
-    /// The axum router, relative to the base path.
-    pub(crate) fn into_router<S: Clone + Send + Sync + 'static>(self, auth: Auth) -> Router<S> {
-        // One handler for all methods of a path: axum's own choice by method would answer HEAD from GET
-        // and add an `Allow` header to what is not there.
-        let mut paths: Vec<(String, Vec<Route>)> = Vec::new();
+    /// They by path: one entry for all methods, so that `HEAD` is not answered from `GET` and nothing says
+    /// `Allow`.
+    pub(crate) fn by_path(self, auth: &Auth, base: &str) -> Api {
+        let slash = auth.config().settings.advanced.skip_trailing_slashes == Some(true);
+        let mut entries: Vec<Entry> = Vec::new();
         for route in self.0 {
-            match paths.iter_mut().find(|(path, _)| *path == route.doc.path) {
-                Some((_, routes)) => routes.push(route),
-                None => paths.push((route.doc.path.clone(), vec![route])),
+            match entries.iter_mut().find(|entry| entry.path == route.doc.path) {
+                Some(entry) => entry.routes.push(route),
+                None => entries.push(Entry {
+                    template: format!("{base}{}", route.doc.path).into(),
+                    path: route.doc.path.clone(),
+                    routes: vec![route],
+                }),
             }
         }
-        let mut router = Router::new();
-        for (path, routes) in paths {
-            let routes: Arc<[Route]> = routes.into();
-            let handle = move |State(auth): State<Auth>, http: HttpRequest| {
-                let routes = Arc::clone(&routes);
-                async move {
-                    match routes.iter().find(|route| route.doc.method == *http.method()) {
-                        Some(route) => serve(route, auth, http).await,
-                        None if may_ask(&auth, &routes, &http) => {
-                            cors::preflight(routes.iter().map(|route| &route.doc.method), http.headers())
-                        }
-                        None => not_found().await,
-                    }
+        let mut by_path = matchit::Router::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let other = slash.then(|| format!("{}/", entry.path));
+            for path in std::iter::once(entry.path.clone()).chain(other) {
+                if let Err(error) = by_path.insert(&path, at) {
+                    // Rooms that were built together are tested together, so this is an operator's path.
+                    tracing::error!(path, %error, "a route cannot be reached beside another one");
                 }
-            };
-            if auth.config().settings.advanced.skip_trailing_slashes == Some(true) {
-                router = router.route(&format!("{path}/"), axum::routing::any(handle.clone()));
             }
-            router = router.route(&path, axum::routing::any(handle));
         }
-        router.fallback(not_found).layer(from_fn_with_state(auth.clone(), guard)).with_state(auth)
+        Api(Arc::new(Inner { auth: auth.clone(), base: base.to_owned(), entries, by_path }))
     }
 }
 
-/// What every request meets before it is routed, known path or not.
-async fn guard(State(auth): State<Auth>, mut http: HttpRequest, next: Next) -> Response {
-    let mut origin = cors::trusted_origin(&auth, http.headers(), &AlsoTrusted::default());
-    let preflight = cors::is_preflight(http.method(), http.headers());
-    if preflight {
-        origin = also_trust(&auth, &mut http, origin).await;
+/// The routes, ready to answer; cheap to clone. [`Auth::service`] is the same as an axum router, and what an
+/// application uses; this is for a server around it, which has layers of its own.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    auth: Auth,
+    base: String,
+    entries: Vec<Entry>,
+    by_path: matchit::Router<usize>,
+}
+
+struct Entry {
+    path: String,
+    /// With the base path, as metrics and logs name it.
+    template: Arc<str>,
+    routes: Vec<Route>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("base", &self.0.base).finish_non_exhaustive()
     }
-    let mut response = if origin.is_some() && preflight {
-        // Not counted: it is the browser's question, and would halve what a client may do.
-        next.run(http).await
-    } else {
-        let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
-        match auth.rate_limits().refuse(&auth, http.method(), http.headers(), &path).await {
-            Ok(None) => {
-                // After the limits: they bound what a client can make the operator's function do.
-                if !preflight {
-                    origin = also_trust(&auth, &mut http, origin).await;
-                }
-                next.run(http).await
-            }
-            Ok(Some(refusal)) => {
-                auth.tell(Event::of_head(Kind::RateLimited, &auth, &http));
-                refusal.into_response()
-            }
-            Err(error) => error.into_response(),
+}
+
+/// A place in a request's extensions for the route that answers it, e.g. `/api/auth/get-session`.
+#[derive(Debug, Clone, Default)]
+pub struct MatchedRoute(pub Arc<OnceLock<Arc<str>>>);
+
+impl Api {
+    /// Is this path below the base path?
+    pub fn has(&self, path: &str) -> bool {
+        path.strip_prefix(&self.0.base).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Answers a request; whatever is no route is a 404.
+    pub async fn answer(&self, http: HttpRequest) -> Response {
+        if !self.has(http.uri().path()) {
+            return not_found();
         }
-    };
-    cors::permit(&auth, origin, &mut response);
-    response
+        self.guard(http).await
+    }
+
+    /// As an axum router.
+    pub(crate) fn into_router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
+        Router::new().fallback(move |http: HttpRequest| {
+            let api = self.clone();
+            async move { api.answer(http).await }
+        })
+    }
+
+    /// What every request meets before it is routed, known path or not.
+    async fn guard(&self, mut http: HttpRequest) -> Response {
+        let auth = &self.0.auth;
+        let mut origin = cors::trusted_origin(auth, http.headers(), &AlsoTrusted::default());
+        let preflight = cors::is_preflight(http.method(), http.headers());
+        if preflight {
+            origin = also_trust(auth, &mut http, origin).await;
+        }
+        let mut response = if origin.is_some() && preflight {
+            // Not counted: it is the browser's question, and would halve what a client may do.
+            self.route(http).await
+        } else {
+            let path = rate_limit::counted_path(&auth.config().base_path, http.uri().path());
+            match auth.rate_limits().refuse(auth, http.method(), http.headers(), &path).await {
+                Ok(None) => {
+                    // After the limits: they bound what a client can make the operator's function do.
+                    if !preflight {
+                        origin = also_trust(auth, &mut http, origin).await;
+                    }
+                    self.route(http).await
+                }
+                Ok(Some(refusal)) => {
+                    auth.tell(Event::of_head(Kind::RateLimited, auth, &http));
+                    refusal.into_response()
+                }
+                Err(error) => error.into_response(),
+            }
+        };
+        cors::permit(auth, origin, &mut response);
+        response
+    }
+
+    async fn route(&self, http: HttpRequest) -> Response {
+        let Inner { auth, base, entries, by_path } = &*self.0;
+        let path = http.uri().path();
+        let found = by_path.at(path.strip_prefix(base.as_str()).unwrap_or(path)).ok();
+        let Some(Entry { template, routes, .. }) = found.and_then(|found| entries.get(*found.value)) else {
+            return not_found();
+        };
+        if let Some(MatchedRoute(slot)) = http.extensions().get() {
+            // Told once: nobody routes twice.
+            let _ = slot.set(Arc::clone(template));
+        }
+        match routes.iter().find(|route| route.doc.method == *http.method()) {
+            Some(route) => serve(route, auth, http).await,
+            None if may_ask(auth, routes, &http) => {
+                cors::preflight(routes.iter().map(|route| &route.doc.method), http.headers())
+            }
+            None => not_found(),
+        }
+    }
 }
 
 /// Asks the operator's function about a request, where there is one; the origin that is trusted then.
@@ -265,15 +331,15 @@ fn may_ask(auth: &Auth, routes: &[Route], http: &HttpRequest) -> bool {
 }
 
 /// The answer to whatever is not a route.
-pub async fn not_found() -> Response {
+fn not_found() -> Response {
     StatusCode::NOT_FOUND.into_response()
 }
 
-async fn serve(route: &Route, auth: Auth, http: HttpRequest) -> Response {
-    match handle(route, auth.clone(), http).await {
+async fn serve(route: &Route, auth: &Auth, http: HttpRequest) -> Response {
+    match handle(route, auth, http).await {
         Ok(answer) => answer.into_response(),
         Err(error) => {
-            notice_of(&auth, &error);
+            notice_of(auth, &error);
             error.into_response()
         }
     }
@@ -313,9 +379,9 @@ fn params(pattern: &str, path: &str) -> Vec<(String, String)> {
     found
 }
 
-async fn handle(route: &Route, auth: Auth, http: HttpRequest) -> Result<Answer, Error> {
+async fn handle(route: &Route, auth: &Auth, http: HttpRequest) -> Result<Answer, Error> {
     let (parts, body) = http.into_parts();
-    let mut request = Request::of_parts(&auth, parts);
+    let mut request = Request::of_parts(auth, parts);
     let config = auth.config();
     if config.settings.advanced.skip_trailing_slashes == Some(true) {
         if request.path.contains("//") {
@@ -348,11 +414,11 @@ async fn handle(route: &Route, auth: Auth, http: HttpRequest) -> Result<Answer, 
     };
     match outcome {
         Ok(mut answer) => {
-            answer.headers.extend(session_headers(&auth, &answer.cookies)?);
+            answer.headers.extend(session_headers(auth, &answer.cookies)?);
             Ok(answer)
         }
         Err(Error::Refused(mut refusal)) => {
-            refusal.headers.extend(session_headers(&auth, &refusal.cookies)?);
+            refusal.headers.extend(session_headers(auth, &refusal.cookies)?);
             Err(Error::Refused(refusal))
         }
         broken => broken,

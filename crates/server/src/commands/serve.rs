@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Here, Opened, open};
 use crate::about::About;
 use crate::cli::ServeArgs;
-use crate::front::{Front, with_routes_noted};
+use crate::front::Front;
 use crate::{background, listen, ops, pages, say, telemetry};
 
 /// For the last spans to reach the collector.
@@ -41,12 +41,11 @@ pub async fn run(here: &Here<'_>, args: &ServeArgs) -> Result<ExitCode, String> 
         // Under the test contract `/` is 404, as upstream; without a base path it is the API's.
         routes = routes.merge(pages::routes(about.clone())).merge(pages::mailbox::routes(&auth));
     }
-    let routes = routes.fallback_service(with_routes_noted(auth.service()));
     let own = ["/", "/health", "/ready"].map(str::to_owned);
     let of_engine = auth.routes().into_iter().map(|route| format!("{}{}", config.base_path, route.path));
     let requests = Arc::new(Requests::new(of_engine.chain(own).collect()));
     let (tracer, exporter) = telemetry::start(&auth).map_err(|error| error.to_string())?.unzip();
-    let app = Front::new(&auth, Arc::clone(&requests), tracer).around(routes);
+    let app = Arc::new(Front::new(&auth, routes, Arc::clone(&requests), tracer));
     // They end with this function.
     let mut beside = tokio::task::JoinSet::new();
     if let Some(listener) = background::metrics_listener(&auth).await? {
