@@ -31,7 +31,7 @@ const SHAPES = [
   ["argon2id hash", /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/],
   ["sealed", /^"?(?:\$ba\$\d+\$)?(?:[0-9a-f]{2}){44,}"?$/],
   ["code", /^\d{6}$/],
-  ["counted code", /^\d{6}:\d+$/],
+  ["counted code", /^(?:\d{6}|[A-Za-z0-9_-]{43}):\d+$/],
   ["multi", /^[\w.-]+_multi-[a-z0-9]{32}$/],
   ["challenge", /^2fa-[A-Za-z0-9_-]{20}$/],
   ["trust", /^[A-Za-z0-9_-]{43}!trust-device-[A-Za-z0-9_-]{32}$/],
@@ -39,7 +39,7 @@ const SHAPES = [
   ["otpauth", /^otpauth:\/\//],
   ["public key", /^[A-Za-z0-9_-]{43}$/],
   ["identifier", /^(?:reset-password:|delete-account-|trust-device-|2fa-otp-|2fa-attempts-)[A-Za-z0-9_!-]{20,}$/],
-  ["json", /^\{".*\}$/],
+  ["json", /^(?:\{".*\}|\[".*"\]|\[\{".*\}\])$/],
   ["link", /^(?:https?:\/)?\/\S*$/],
 ];
 
@@ -158,7 +158,7 @@ export class Comparison {
         // Nothing to compare beyond the shape: whether they work is for the client's tests.
         return;
       case "counted code":
-        return this.value(path, a.slice(7), b.slice(7));
+        return this.value(path, ...[a, b].map((text) => text.slice(text.indexOf(":"))));
       case "placeholder": {
         const [one, other] = [a, b].map((text) => text.split("@"));
         this.paired(path, one[0], other[0]);

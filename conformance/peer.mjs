@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import { parseArgs } from "node:util";
 import { installClock, runAt } from "./clock.mjs";
+import { makeFunctions, nameIn } from "./functions.mjs";
 
 const { values: args } = parseArgs({
   options: { config: { type: "string" }, port: { type: "string", default: "0" }, multi: { type: "boolean" } },
@@ -24,7 +25,7 @@ const { getMigrations } = await import("better-auth/db/migration");
 const { toNodeHandler } = await import("better-auth/node");
 const { anonymous, bearer, jwt, multiSession, twoFactor, username } = await import("better-auth/plugins");
 
-/** better-auth uses what these return without waiting for it, so they cannot be asked over HTTP. */
+/** better-auth uses what these return without waiting for it, so they cannot be asked over HTTP: functions.mjs has them. */
 const SYNCHRONOUS = /generateId$|\.(defaultValue|onUpdate)$|\.transform\.|~standard|customSyntheticUser$|Normalization$/;
 
 /** What may know of the request: `hooks-context` in COMPATIBILITY.md says why the rest stays behind. */
@@ -51,8 +52,10 @@ function travelling(argument, callback) {
 }
 
 /** An operator's function that lives elsewhere: POST {callback, args} → {result}. */
-function webhook(callback, url) {
-  if (SYNCHRONOUS.test(callback)) throw new Error(`the peer cannot ask ${callback} over HTTP`);
+function webhook(callback, url, functions) {
+  const here = functions[nameIn(url)];
+  if (SYNCHRONOUS.test(callback) !== Boolean(here)) throw new Error(`the peer cannot ask ${callback} at ${url}`);
+  if (here) return here;
   return async (...args) => {
     const body = JSON.stringify({ callback, args: args.map((one) => travelling(one, callback)) });
     const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });
@@ -64,12 +67,12 @@ function webhook(callback, url) {
 }
 
 /** `{webhook}` anywhere in these options becomes the function. */
-function revived(value, path) {
+function revived(value, path, functions) {
   if (typeof value !== "object" || value === null) return value;
-  if (typeof value.webhook === "string") return webhook(path, value.webhook);
-  if (Array.isArray(value)) return value.map((inner, index) => revived(inner, `${path}.${index}`));
+  if (typeof value.webhook === "string") return webhook(path, value.webhook, functions);
+  if (Array.isArray(value)) return value.map((inner, index) => revived(inner, `${path}.${index}`, functions));
   return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [key, revived(inner, path ? `${path}.${key}` : key)]),
+    Object.entries(value).map(([key, inner]) => [key, revived(inner, path ? `${path}.${key}` : key, functions)]),
   );
 }
 
@@ -85,7 +88,9 @@ async function open(url) {
   }
   if (/^postgres(ql)?:/.test(url)) {
     const { default: pg } = await import("pg");
-    return new pg.Pool({ connectionString: url, max: 4 });
+    const pool = new pg.Pool({ connectionString: url, max: 4 });
+    // The database may end before this process does.
+    return pool.on("error", () => {});
   }
   if (url.startsWith("mysql:")) {
     const { createPool } = await import("mysql2/promise");
@@ -105,13 +110,14 @@ async function storage({ url, keyPrefix }) {
 async function configured(config) {
   // `passwordHash` and `http` are Portcullis' own: better-auth has one hash, and no listener.
   const { database, plugins = {}, migrate = true, passwordHash: _hash, http: _http, secondaryStorage, ...options } = config;
+  const functions = makeFunctions();
   const auth = betterAuth({
-    ...revived(options, ""),
+    ...revived(options, "", functions),
     database: await open(database.url),
     ...(secondaryStorage && { secondaryStorage: await storage(secondaryStorage) }),
     plugins: Object.entries(plugins).map(([name, value]) => {
       if (!factories[name]) throw new Error(`the peer has no plugin ${name}`);
-      return factories[name](value === true ? {} : revived(value, `plugins.${name}`));
+      return factories[name](value === true ? {} : revived(value, `plugins.${name}`, functions));
     }),
     telemetry: { enabled: false },
     logger: process.env.PEER_LOG ? { level: process.env.PEER_LOG } : { disabled: true },

@@ -4,11 +4,11 @@
 //
 // Time stands still while a request is served: both servers are told the same moment (`x-test-now`), and each
 // request is one second after the one before.
-import path from "node:path";
+import { readdirSync } from "node:fs";
 import { createAuthClient } from "better-auth/client";
 import { anonymousClient, jwtClient, multiSessionClient, twoFactorClient, usernameClient } from "better-auth/client/plugins";
 import { Comparison } from "./compare.mjs";
-import { changes, ourRows, readTables } from "./tables.mjs";
+import { changes, inFolder, ourRows } from "./tables.mjs";
 import { Browser, configuration, ORIGIN, raw, startLight, startWebhook } from "./target.mjs";
 
 const HOST = new URL(ORIGIN).host;
@@ -100,13 +100,12 @@ function sorted(answer, key) {
 
 /** One server, its operator and its database. */
 class Stage {
-  constructor(server, hook, file) {
-    Object.assign(this, { server, hook, file });
+  constructor(server, hook, database) {
+    Object.assign(this, { server, hook, database });
     this.basePath = server.config.basePath ?? "/api/auth";
     this.keys([]);
     /** What cases keep here for later ones. */
     this.shared = {};
-    this.tables = readTables(file);
   }
 
   /** What opens the answers of this server: its secrets (docs/configuration.md), and its published keys. */
@@ -181,17 +180,26 @@ class Stage {
   }
 }
 
-/** Both servers with one configuration; `over` is laid over the usual one and is given the URL of the operator's functions. */
-export async function startPair(t, folder, name, { config = () => ({}), answer } = {}) {
+/** Every file in `scenarios/`. */
+export async function scenarios() {
+  const files = readdirSync(new URL("scenarios", import.meta.url)).sort();
+  return Promise.all(files.map(async (file) => (await import(`./scenarios/${file}`)).default));
+}
+
+/**
+ * Both servers with one configuration, which is laid over the usual one and is given the URL of the operator's
+ * functions. `database` makes a database of a name (tables.mjs).
+ */
+export async function startPair(t, folder, name, { config = () => ({}), answer, database = inFolder(folder) } = {}) {
   const one = async (kind) => {
     const hook = await startWebhook(t, answer);
-    const file = path.join(folder, `${kind}-${name.replaceAll(/\W+/g, "-")}.db`);
-    const server = await startLight(kind, configuration(`sqlite:${file}`, config({ webhook: hook.url })));
-    const stage = new Stage(server, hook, file);
+    const own = await database(`${kind}_${name}`.replaceAll(/\W+/g, "_"));
+    const server = await startLight(kind, configuration(own.url, { ...config({ webhook: hook.url }), ...own.settings }));
+    const stage = new Stage(server, hook, own);
     t.after(() => stage.server.stop());
     const jwks = await raw(server.url, { method: "GET", path: `${stage.basePath}/jwks` });
     if (jwks.status === 200) stage.keys(jwks.json.keys);
-    stage.tables = readTables(file);
+    stage.tables = await own.read();
     return stage;
   };
   return Promise.all(["peer", "portcullis"].map(one));
@@ -230,12 +238,12 @@ export async function play([left, right], number, story, { plain = false, unorde
       if (b.told[at]) await comparison.values(`${before}told ${call.callback}`, call.args, b.told[at].args, a.answer?.at ?? now);
     }
   }
-  const rows = [left, right].map((stage) => {
+  const rows = [left, right].map(async (stage) => {
     const before = stage.tables;
-    stage.tables = readTables(stage.file);
+    stage.tables = await stage.database.read();
     return changes(before, stage.tables);
   });
-  await comparison.values("rows", ...rows, now);
+  await comparison.values("rows", ...(await Promise.all(rows)), now);
   // Under the test contract a mail is on its way before the answer is: none may wait.
   if (ourRows(right.tables) > 0) comparison.differ("rows of Portcullis' own", 0, ourRows(right.tables));
   return { found: comparison.found, steps: left.steps };

@@ -15,6 +15,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { createAuthClient } from "better-auth/client";
 import { jwtClient, multiSessionClient, twoFactorClient, usernameClient } from "better-auth/client/plugins";
+import { makeFunctions, nameIn } from "./functions.mjs";
 
 /** The public origin of every configuration here; requests carry it as `Origin`. */
 export const ORIGIN = "http://localhost:3000";
@@ -290,17 +291,19 @@ export function raw(base, { method, path: route, headers = {}, body }) {
 
 /**
  * Receives the operator callbacks of the servers; `calls` has them in order. `answer` is given one and
- * returns `{result}` or `{error}`.
+ * returns `{result}` or `{error}`. Below its URL are the functions of functions.mjs.
  */
 export async function startWebhook(t, answer = () => ({ result: null })) {
   const calls = [];
+  const functions = makeFunctions();
   const server = http.createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const call = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-    calls.push(call);
+    const name = nameIn(request.url);
+    if (!name) calls.push(call);
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify(answer(call)));
+    response.end(JSON.stringify(name ? { result: functions[name](...call.args) } : answer(call)));
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {

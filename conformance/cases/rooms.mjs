@@ -154,6 +154,7 @@ const single = [
   ["never on", "member", "POST /two-factor/verify-totp", { body: () => ({ code: "123456" }) }],
   ["not a code", "pending", "POST /two-factor/verify-totp", { body: () => ({ code: "abc" }) }],
   ["a wrong code", "texted", "POST /two-factor/verify-otp", { body: (w) => ({ code: w.otp === "000000" ? "111111" : "000000" }) }],
+  ["a second code", "texted", "POST /two-factor/send-otp", { body: {} }],
   ["none sent", "pending", "POST /two-factor/verify-otp", { body: () => ({ code: "000000" }) }],
   ["a wrong code", "pending", "POST /two-factor/verify-backup-code", { body: () => ({ code: "aaaaa-aaaaa" }) }],
   ["signed in, and no new session", "secured", "POST /two-factor/verify-backup-code", { body: (w) => ({ code: w.backupCode, disableSession: true }) }],
@@ -172,6 +173,11 @@ const through = stories([
     const body = { email: w.email, password: PASSWORD };
     await w.browser.post("/sign-in/email", { ...body, rememberMe: false });
     await w.browser.post("/sign-in/email", body);
+  }],
+  ["the session has expired", "GET /get-session", async (stage) => {
+    const w = await actors.member(stage);
+    stage.later(8 * 86_400);
+    await w.browser.get("/get-session");
   }],
   ["renewed and refused", "GET /list-sessions", async (stage) => {
     const w = await actors.member(stage);

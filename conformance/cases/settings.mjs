@@ -47,6 +47,11 @@ const anonymous = [
       await w.browser.post("/sign-in/email", { email: known.email, password: OTHER_PASSWORD });
       await w.browser.get("/get-session");
     }],
+    ["in a browser whose session was ended elsewhere", "POST /sign-in/email", async (stage) => {
+      const w = await actors.travelling(stage);
+      await w.browser.post("/revoke-other-sessions");
+      await w.second.post("/sign-in/email", signIn(w));
+    }],
     ["twice", "POST /delete-anonymous-user", async (stage) => {
       const w = await actors.visitor(stage);
       const copy = w.browser.copy();

@@ -41,8 +41,15 @@ fn all_held(request: &Request) -> Vec<String> {
         .collect()
 }
 
+/// Those of them that are still good.
+async fn all_alive(request: &Request, db: &mut Db<'_>, tokens: &[String]) -> Result<Vec<SessionUser>, Error> {
+    let mut held = Session::find_all(&request.auth, db, tokens).await?;
+    held.retain(|held| held.session.expires_at > request.now);
+    Ok(held)
+}
+
 /// A session is handed to the device: keep it beside the others, in place of an older one of the same
-/// user.
+/// user, be that good or over.
 pub(super) async fn remember(
     most: usize,
     request: &Request,
@@ -89,7 +96,7 @@ pub(super) async fn forget_all(
 /// The device's sessions, one for each user.
 pub(super) async fn list(request: &Request, db: &mut Db<'_>) -> Result<Vec<SessionUser>, Error> {
     let mut shown: Vec<SessionUser> = Vec::new();
-    for current in Session::find_all(&request.auth, db, &all_held(request)).await? {
+    for current in all_alive(request, db, &all_held(request)).await? {
         if !shown.iter().any(|other| other.user.id == current.user.id) {
             shown.push(current);
         }
@@ -131,7 +138,7 @@ pub(super) async fn revoke(request: &Request, caller: &SessionUser, token: &str)
     }
     let mut others = all_held(request);
     others.retain(|other| other != held);
-    match Session::find_all(&request.auth, &mut db, &others).await?.into_iter().next() {
+    match all_alive(request, &mut db, &others).await?.into_iter().next() {
         Some(next) => cookies.extend(hand_over(request, &mut db, &next, Handed::default()).await?),
         None => cookies.extend(clear_session_cookies(request, false)),
     }

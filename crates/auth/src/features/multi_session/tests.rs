@@ -147,6 +147,20 @@ async fn signing_in_again_as_the_same_user_replaces_the_session() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_over_gives_way_to_the_users_next_one() {
+    let app = start(json!({})).await;
+    let device = app.user("ada").await;
+    let first = token(&device).await;
+    app.advance(700_000);
+    let reply = sign_in(&device, "ada").await;
+    reply.expect(200);
+    let ended = reply.set_cookies().into_iter().find(|c| c.starts_with(&multi(&first))).unwrap();
+    assert!(ended.contains("Max-Age=0"), "{ended}");
+    assert_eq!(rows(&app).await, 1);
+    assert_eq!(emails(&device).await, ["ada@example.com"]);
+}
+
+#[tokio::test]
 async fn a_full_device_keeps_no_further_session_but_signs_in() {
     let app = start(json!({ "maximumSessions": 2 })).await;
     app.user("third").await;
