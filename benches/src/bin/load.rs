@@ -2,12 +2,15 @@
 //!
 //! `load PORT CONNECTIONS SECONDS FILE [SECOND_CONNECTIONS SECOND_FILE]`: each line of a file is JSON,
 //! `{"request": "GET …\r\n\r\n", "expect": "text that the answer has"}`; every connection plays lines by
-//! chance, one after the other. A second file is played beside the first, for mixed loads. Prints one line
-//! of JSON for each file. Whoever loads does little work: no HTTP library, no allocation for each answer.
+//! chance, one after the other. A request may have `@@@@@@@@@@@@`: a number that nobody else has takes its
+//! place. A second file is played beside the first, for mixed loads. Prints one line of JSON for each file,
+//! with the share of a core that this program took: near 1 it is what was measured. So it does little work:
+//! no HTTP library, no allocation for each answer.
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,7 +21,11 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 struct Line {
     request: Vec<u8>,
     expect: Vec<u8>,
+    /// Where the number goes.
+    number: Option<usize>,
 }
+
+const NUMBER: &[u8] = b"@@@@@@@@@@@@";
 
 /// Latencies in microseconds and what was not as it should be.
 #[derive(Default)]
@@ -35,7 +42,8 @@ fn read(file: &str) -> Outcome<Arc<Vec<Line>>> {
         let text = |key: &str| {
             json[key].as_str().map(|text| text.as_bytes().to_vec()).ok_or("a line without a text")
         };
-        lines.push(Line { request: text("request")?, expect: text("expect")? });
+        let request = text("request")?;
+        lines.push(Line { number: find(&request, NUMBER), request, expect: text("expect")? });
     }
     if lines.is_empty() { Err("nothing to ask".into()) } else { Ok(Arc::new(lines)) }
 }
@@ -52,10 +60,13 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<usize> 
             return Err("the server has closed the connection".into());
         }
         let Some(head) = find(buffer, b"\r\n\r\n") else { continue };
-        let text = std::str::from_utf8(&buffer[..head])?.to_ascii_lowercase();
-        let length =
-            text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
-        let chunked = text.contains("transfer-encoding: chunked");
+        let text = std::str::from_utf8(&buffer[..head])?;
+        let value = |wanted: &str| {
+            let mut headers = text.lines().filter_map(|line| line.split_once(':'));
+            headers.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.trim()))
+        };
+        let length = value("content-length").and_then(|length| length.parse::<usize>().ok());
+        let chunked = value("transfer-encoding").is_some_and(|how| how.eq_ignore_ascii_case("chunked"));
         if length.is_none() && !chunked {
             return Err("an answer of unknown length".into());
         }
@@ -73,7 +84,16 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<usize> 
     }
 }
 
+/// Seconds of processor time so far; the clock ticks a hundred times a second on Linux.
+fn processor_time() -> Outcome<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
+}
+
 async fn connection(port: u16, lines: Arc<Vec<Line>>, mut chance: u64, until: Instant) -> Outcome<Seen> {
+    static USED: AtomicU64 = AtomicU64::new(0);
+    let mut numbered = Vec::new();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(8192);
@@ -88,7 +108,21 @@ async fn connection(port: u16, lines: Arc<Vec<Line>>, mut chance: u64, until: In
         chance ^= chance >> 7;
         chance ^= chance << 17;
         let line = &lines[(chance % lines.len() as u64) as usize];
-        stream.write_all(&line.request).await?;
+        let request = match line.number {
+            None => &line.request,
+            Some(at) => {
+                // Microseconds of the clock to begin with: no two runs share a number.
+                let now =
+                    || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64);
+                let _ =
+                    USED.compare_exchange(0, now() % 1_000_000_000_000, Ordering::Relaxed, Ordering::Relaxed);
+                numbered.clone_from(&line.request);
+                let number = format!("{:012}", USED.fetch_add(1, Ordering::Relaxed));
+                numbered[at..at + NUMBER.len()].copy_from_slice(number.as_bytes());
+                &numbered
+            }
+        };
+        stream.write_all(request).await?;
         let body = answer(&mut stream, &mut buffer).await?;
         seen.micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
         if buffer.starts_with(b"HTTP/1.1 503") {
@@ -111,6 +145,7 @@ async fn main() -> Outcome<()> {
     if words.len() > 4 {
         parts.push((word(4)?.parse()?, read(word(5)?)?));
     }
+    let before = processor_time()?;
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let mut tasks = JoinSet::new();
     for (part, (connections, lines)) in parts.iter().enumerate() {
@@ -129,6 +164,7 @@ async fn main() -> Outcome<()> {
         of.wrong += seen.wrong;
         of.busy += seen.busy;
     }
+    let processor = (processor_time()? - before) / seconds;
     for mut seen in all {
         seen.micros.sort_unstable();
         let at =
@@ -138,6 +174,7 @@ async fn main() -> Outcome<()> {
             serde_json::json!({
                 "perSecond": (seen.micros.len() as f64 - seen.busy as f64) / seconds,
                 "p50": at(0.5), "p99": at(0.99), "wrong": seen.wrong, "busy": seen.busy,
+                "generator": processor,
             })
         );
     }
