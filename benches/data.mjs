@@ -71,8 +71,9 @@ export function sqlite(folder) {
           database.transaction(() => {
             for (const [table, values] of rows(everybody, hash, more, 1)) insert[table].run(...values);
           })();
+          // Of all: it stays with the file, and some of the rivals would not ask for it.
+          database.pragma("journal_mode = WAL");
           database.pragma("wal_checkpoint(TRUNCATE)");
-          database.pragma("journal_mode = DELETE");
           database.close();
           copyFileSync(file, `${file}.seed`);
         },

@@ -21,6 +21,7 @@ const { values: args } = parseArgs({
     database: { type: "string", default: "sqlite" },
     portcullis: { type: "string" },
     tools: { type: "string" },
+    rivals: { type: "string" },
   },
 });
 const folder = mkdtempSync(path.join(tmpdir(), "portcullis-bench-"));
@@ -82,7 +83,7 @@ async function load(port, parts, seconds) {
 
 const portcullis = (file) => [args.portcullis, "serve", "--config", file, "--port", "0"];
 const node = (file) => ["node", path.join(here, "../conformance/peer.mjs"), "--config", file, "--port", "0"];
-const rival = (program) => (file) => [path.join(args.tools, "..", "rivals", program), "--config", file, "--port", "0"];
+const rival = (program) => (file) => [path.join(args.rivals, `rival-${program}`), "--config", file, "--port", "0"];
 const bun = (file) => [path.join(here, "rivals/bun/node_modules/.bin/bun"), path.join(here, "rivals/bun/server.mjs"), "--config", file, "--port", "0"];
 /** With one core for the server; the load generator has the others. */
 const onOneCore = (command) => (file) => ["taskset", "-c", "0", ...command(file)];
@@ -253,7 +254,7 @@ try {
     const contender = contenders[name];
     if (!contender) continue;
     try {
-      if (contender.needs && !existsSync(contender.needs)) throw new Error("is not built; see benches/README.md");
+      if (contender.needs && !existsSync(contender.needs)) throw new Error("is not built; `cargo xtask bench --build-rivals` does it");
       await prepare(contender, name);
     } catch (error) {
       // A rival that does not run here is said to be missing; we ourselves have to run.

@@ -145,20 +145,37 @@ pub fn conformance(root: &Path) -> Result<(), String> {
     step("conformance", &call)
 }
 
-/// The peers beside each other on this machine; `words` go to `benches/run.mjs`.
+/// The peers beside each other on this machine; `words` go to `benches/run.mjs`. With `--build-rivals` the
+/// Rust servers of others are built first, which takes longer than building this one.
 pub fn bench(root: &Path, words: &[&str]) -> Result<(), String> {
     let benches = root.join("benches");
     let server = ["cargo", "build", "--release", "-p", "portcullis-server"];
     step("release build", &Call::new(root, server))?;
     step("load generator", &Call::new(&benches, ["cargo", "build", "--release"]))?;
     npm_packages(&root.join("conformance"))?;
-    let mut call = Call::new(root, ["node", "benches/run.mjs", "--portcullis"]);
-    call.words.push(target_folder(root)?.join("release/portcullis").to_string_lossy().into_owned());
-    call.words.push("--tools".to_owned());
-    call.words.push(target_folder(&benches)?.join("release").to_string_lossy().into_owned());
-    call.words.extend(words.iter().map(|&word| word.to_owned()));
+    let tools = target_folder(&benches)?;
+    let rivals = tools.join("rivals");
+    if words.contains(&BUILD_RIVALS) {
+        npm_packages(&benches.join("rivals/bun"))?;
+        for rival in ["rustauth", "better-auth-rs"] {
+            let build = Call::new(&benches.join("rivals").join(rival), ["cargo", "build", "--release"]);
+            step(rival, &build.with("CARGO_TARGET_DIR", rivals.to_string_lossy()))?;
+        }
+    }
+    let mut call = Call::new(root, ["node", "benches/run.mjs"]);
+    let folders = [
+        ("--portcullis", target_folder(root)?.join("release/portcullis")),
+        ("--tools", tools.join("release")),
+        ("--rivals", rivals.join("release")),
+    ];
+    for (word, folder) in folders {
+        call.words.extend([word.to_owned(), folder.to_string_lossy().into_owned()]);
+    }
+    call.words.extend(words.iter().filter(|&&word| word != BUILD_RIVALS).map(|&word| word.to_owned()));
     step("bench", &call)
 }
+
+const BUILD_RIVALS: &str = "--build-rivals";
 
 fn npm_packages(node: &Path) -> Result<(), String> {
     if up_to_date(node) {

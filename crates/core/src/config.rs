@@ -588,7 +588,7 @@ pub struct SessionSettings {
     pub store_session_in_database: Option<bool>,
     /// With the former: sessions that ended stay in the database, as ended. Default false.
     pub preserve_session_in_database: Option<bool>,
-    /// Ours: how many sessions are remembered in memory, with SQLite. Default 10000; 0 = none.
+    /// Ours: how many sessions are remembered in memory, with SQLite and PostgreSQL. Default 10000; 0 = none.
     pub memory_cache_size: Option<usize>,
 }
 

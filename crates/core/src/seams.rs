@@ -146,6 +146,11 @@ impl<'a> View<'a> {
         Self { auth, current, shown, body: None }
     }
 
+    /// Is the session remembered, so that the next reading may give this very one?
+    pub fn is_remembered(&self) -> bool {
+        self.shown.is_some()
+    }
+
     /// To change it.
     pub fn amend(&mut self) -> &mut Map<String, Json> {
         self.body.get_or_insert_with(|| self.current.view(self.auth))

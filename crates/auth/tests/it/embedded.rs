@@ -165,3 +165,16 @@ async fn a_room_of_ones_own_has_a_table_routes_and_a_seam() {
         ("notes", "session", &[("text", "string")][..])
     );
 }
+
+#[tokio::test]
+async fn routes_of_the_app_that_are_less_particular_do_not_come_first() {
+    let (_, auth, _) = axum_app().await;
+    let app = axum::Router::new()
+        .route("/{*path}", axum::routing::get(async || "the app's page"))
+        .route("/api/{kind}/{name}", axum::routing::get(async || "the app's thing"))
+        .nest("/api/auth", auth.router());
+    assert_eq!(send(&app, get("/api/auth/ok", "")).await.text, r#"{"ok":true}"#);
+    assert_eq!(send(&app, get("/api/auth/nothing", "")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(send(&app, get("/api/tasks/1", "")).await.text, "the app's thing");
+    assert_eq!(send(&app, get("/anything", "")).await.text, "the app's page");
+}

@@ -8,6 +8,8 @@ use portcullis::identity::{Session, User};
 use portcullis::store::{Dialect, Filter, Row, Store};
 use portcullis::testing::{Actor, TestApp, databases};
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// What is known of other processes may be so old, and then a little.
 const OTHERS_ARE_SEEN: Duration = Duration::from_millis(10);
@@ -62,9 +64,10 @@ fn at(app: &TestApp, actor: &Actor) -> Actor {
     there
 }
 
-/// Waits until a reader sees this; a second is for machines that are busy with other things.
+/// Waits until a reader sees this. It is told within milliseconds; the seconds are for machines that are busy
+/// with other things, and nothing that was not told would be seen after them either.
 async fn sees(actor: &Actor, expected: Option<&str>) {
-    let patience = Instant::now() + Duration::from_secs(1);
+    let patience = Instant::now() + Duration::from_secs(10);
     while name(actor).await.as_deref() != expected {
         assert!(Instant::now() < patience, "{expected:?} is not seen");
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -361,4 +364,74 @@ async fn one_who_may_not_make_triggers_starts_all_the_same() {
     let ada = app.user("ada").await;
     assert_eq!(cost(&app, name(&ada)).await, 1);
     assert_eq!(cost(&app, name(&ada)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_and_names_of_ones_own_are_remembered_as_well() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let settings = json!({
+        "database": { "url": url },
+        "advanced": { "database": { "generateId": "uuid" } },
+        "user": { "modelName": "Person of \"ours\"" },
+        "session": { "modelName": "visit", "fields": { "userId": "who's" } },
+    });
+    let app = TestApp::start(LIST, settings.clone()).await;
+    let ada = app.user("ada").await;
+    settle(&app, &ada).await;
+    let sql = "update visit set \"userAgent\" = 'x'; update \"Person of \"\"ours\"\"\" set name = 'Countess'";
+    databases::execute(Dialect::Postgres, &url, sql.to_owned()).await.unwrap();
+    sees(&ada, Some("Countess")).await;
+    // A uuid may be written in many ways, and finds its row by each.
+    settle(&app, &ada).await;
+    let id = ada.get("/get-session").await.expect(200)["user"]["id"].as_str().unwrap().to_uppercase();
+    let renamed = Row::from([User::NAME.set("Lovelace")]);
+    app.auth.db().update(User::KEY, &User::ID.is(id.as_str()), renamed).await.unwrap();
+    assert_eq!(name(&ada).await.as_deref(), Some("Lovelace"));
+}
+
+/// A way to the same database on which no notification arrives, as through a pooler in transaction mode.
+async fn deaf(url: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    let behind = format!("127.0.0.1:{}", url.port().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = TcpStream::connect(&behind).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                // A message: its kind, and its length with these four bytes.
+                let mut head = [0; 5];
+                while from_server.read_exact(&mut head).await.is_ok() {
+                    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4;
+                    let mut body = vec![0; length];
+                    from_server.read_exact(&mut body).await.unwrap();
+                    if head[0] != b'A' && to_client.write_all(&[&head[..], &body].concat()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let mut through = url.clone();
+    through.set_port(Some(port)).unwrap();
+    through.set_query(Some("sslmode=disable"));
+    through.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_heard_nothing_is_remembered() {
+    let Some(url) = databases::fresh_database(Dialect::Postgres).await else { return };
+    let (hears, other) = (on(&url).await, on(&deaf(&url).await).await);
+    let ada = hears.user("ada").await;
+    settle(&hears, &ada).await;
+    let there = at(&other, &ada);
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        assert_eq!(cost(&other, name(&there)).await, 1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

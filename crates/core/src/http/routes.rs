@@ -172,13 +172,14 @@ impl Routes {
     /// They by path: one entry for all methods, so that `HEAD` is not answered from `GET` and nothing says
     /// `Allow`.
     pub(crate) fn by_path(self, auth: &Auth, base: &str) -> Api {
+        let base_path = &auth.config().base_path;
         let slash = auth.config().settings.advanced.skip_trailing_slashes == Some(true);
         let mut entries: Vec<Entry> = Vec::new();
         for route in self.0 {
             match entries.iter_mut().find(|entry| entry.path == route.doc.path) {
                 Some(entry) => entry.routes.push(route),
                 None => entries.push(Entry {
-                    template: format!("{base}{}", route.doc.path).into(),
+                    template: format!("{base_path}{}", route.doc.path).into(),
                     path: route.doc.path.clone(),
                     routes: vec![route],
                 }),
@@ -235,18 +236,18 @@ impl Api {
 
     /// Answers a request; whatever is no route is a 404.
     pub async fn answer(&self, http: HttpRequest) -> Response {
-        if !self.has(http.uri().path()) {
-            return not_found();
-        }
-        self.guard(http).await
+        if self.has(http.uri().path()) { self.guard(http).await } else { not_found() }
     }
 
-    /// As an axum router.
+    /// As an axum router. It has routes, not only a fallback: those of an application that are less particular
+    /// (`/{*path}`) would otherwise come first.
     pub(crate) fn into_router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
-        Router::new().fallback(move |http: HttpRequest| {
+        let answer = move |http: HttpRequest| {
             let api = self.clone();
             async move { api.answer(http).await }
-        })
+        };
+        let any = axum::routing::any(answer.clone());
+        Router::new().route("/", any.clone()).route("/{*path}", any).fallback(answer)
     }
 
     /// What every request meets before it is routed, known path or not.

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use super::session::SessionUser;
 use crate::auth::Auth;
-use crate::store::{Dialect, Moment, Store, Traces};
+use crate::store::{Moment, Store, Traces};
 
 /// The sessions; at most so many as `session.memoryCacheSize` allows.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Remembered {
 
 impl Memory {
     pub(crate) fn new(store: &Store, sessions: usize) -> Self {
-        let of_use = store.dialect() != Dialect::MySql && sessions > 0;
+        let of_use = store.can_remember() && sessions > 0;
         Self(of_use.then(|| Cache::new(sessions)))
     }
 
@@ -40,6 +40,13 @@ impl Memory {
             .still(remembered.since, remembered.traces)
             .await
             .then_some((remembered.current, remembered.shown))
+    }
+
+    /// Forgets what may be too old to act on.
+    pub(super) fn forget(&self, token: &str) {
+        if let Some(cache) = &self.0 {
+            cache.remove(token);
+        }
     }
 
     /// Remembers what was read after `since`.

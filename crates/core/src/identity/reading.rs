@@ -90,7 +90,15 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         }
     }
 
-    let Some((current, shown)) = Session::find_shown(auth, &mut db, token).await? else {
+    let mut found = Session::find_shown(auth, &mut db, token).await?;
+    if let Some((current, Some(_))) = &found
+        && current.session.expires_at < request.now
+    {
+        // Another process may have extended it a moment ago, and what is over is deleted.
+        auth.memory().forget(token);
+        found = Session::find_shown(auth, &mut db, token).await?;
+    }
+    let Some((current, shown)) = found else {
         reading.cookies.extend(clear_session_cookies(request, false));
         return Ok(reading);
     };

@@ -3,9 +3,11 @@
 //!
 //! What is told is whose rows were written, never a session's token: every role of the database may
 //! listen. What was remembered counts only while the connection answers and the triggers are there, which
-//! is asked every second; without them every read goes to the database.
+//! is asked every second; without them every read goes to the database. That telling works at all is tried
+//! first: a pooler that nobody has declared takes `LISTEN` and hears nothing.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,15 @@ use super::schema::{Kind, Schema, Table};
 use super::value::Value;
 use super::{Inner, Store, StoreError};
 
-/// The channel, the triggers and their function.
+/// The channel, the triggers and their function. Another body of the function needs another name, or
+/// databases would go on with the old one.
 const NAME: &str = "portcullis_wrote";
 /// The trigger for `TRUNCATE`, which no rows go through.
 const TRUNCATED: &str = "portcullis_wrote_all";
 /// How often the connection is asked whether it is still one.
 const EVERY: Duration = Duration::from_secs(1);
+/// After a connection that has broken, or never heard anything.
+const AGAIN: Duration = Duration::from_secs(1);
 /// For how long an answer to that counts.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(3);
 
@@ -41,12 +46,17 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Tells whose row it was. A payload has room for 8000 bytes; nobody in particular is everybody.
+/// Tells whose row it was. A payload has room for 8000 bytes; nobody in particular is everybody. Of the row
+/// it looks at nothing else, and a column that was renamed since fails nobody's write.
 fn function() -> String {
     format!(
         "create or replace function {NAME}() returns trigger language plpgsql set search_path = pg_catalog as $$ \
-         declare who text := case when tg_level = 'ROW' then to_jsonb(old) ->> tg_argv[0] end; \
+         declare who text; \
          begin \
+         if tg_level = 'ROW' then \
+         begin execute format('select ($1).%I::text', tg_argv[0]) into who using old; \
+         exception when others then who := null; end; \
+         end if; \
          perform pg_notify('{NAME}', case when length(who) < 1000 then who else '' end); \
          return null; \
          end $$"
@@ -67,7 +77,8 @@ fn triggers(writer: &Writer<'_>, table: &Table, owner: Option<&str>) -> Vec<(&'s
     ]
 }
 
-/// How many of the triggers are there, and how many there are to be.
+/// How many of the triggers are there, and how many there are to be. Those of a table that has parts do not
+/// see what is written to a part.
 fn census(writer: &Writer<'_>) -> (String, i64) {
     let (mut tables, mut expected) = (Vec::new(), 0);
     for (table, owner) in watched(writer.schema) {
@@ -75,8 +86,9 @@ fn census(writer: &Writer<'_>) -> (String, i64) {
         expected += if owner.is_some() { 2 } else { 1 };
     }
     let sql = format!(
-        "select count(*) from pg_catalog.pg_trigger where tgenabled = 'A' and tgname in ('{NAME}', '{TRUNCATED}') \
-         and tgrelid in ({})",
+        "select count(*) from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid \
+         where t.tgenabled = 'A' and t.tgname in ('{NAME}', '{TRUNCATED}') and c.oid in ({}) \
+         and c.relkind = 'r' and not exists (select 1 from pg_catalog.pg_inherits where inhparent = c.oid)",
         tables.join(", ")
     );
     (sql, expected)
@@ -89,12 +101,17 @@ impl Store {
 
     /// Can somebody tell us what others write? Behind a pooler nobody listens.
     fn can_listen(&self) -> bool {
-        matches!(&self.0.pool, Pool::Postgres(_, pooling, _) if pooling.names_last())
+        self.0.remembers && matches!(&self.0.pool, Pool::Postgres(_, pooling, _) if pooling.names_last())
+    }
+
+    /// Is there a way to know whether what was read is [`still`](Store::still) so?
+    pub fn can_remember(&self) -> bool {
+        matches!(self.0.pool, Pool::Sqlite { .. }) || self.can_listen()
     }
 
     /// The statements that would make the triggers; none when they are there or of no use.
     pub(super) async fn missing_triggers(&self, link: &mut Link) -> Result<Vec<String>, StoreError> {
-        if !self.0.remembers || !self.can_listen() {
+        if !self.can_listen() {
             return Ok(Vec::new());
         }
         let writer = self.writer();
@@ -120,7 +137,7 @@ impl Store {
     /// Makes the triggers that are missing. That they cannot be made (somebody else owns the tables) costs
     /// speed and nothing else.
     pub(super) async fn make_triggers(&self) -> Result<Vec<String>, StoreError> {
-        if !self.0.remembers || !self.can_listen() {
+        if !self.can_listen() {
             return Ok(Vec::new());
         }
         let made = async {
@@ -149,7 +166,7 @@ impl Store {
 
     /// Begins to listen, until the store is closed or dropped.
     pub(super) fn listen(&self) {
-        if !self.0.remembers || !self.can_listen() {
+        if !self.can_listen() {
             return;
         }
         let Pool::Postgres(pool, ..) = &self.0.pool else { return };
@@ -160,13 +177,13 @@ impl Store {
             let mut closed = pool.close_event();
             let listening = async {
                 loop {
-                    if let Err(error) = hear(&store, options.clone(), &census, expected).await {
+                    if let Err(error) = hear(&store, &pool, options.clone(), &census, expected).await {
                         tracing::debug!(%error, "nobody tells of writes");
                     }
                     let Some(store) = store.upgrade() else { return };
                     store.written.look_away();
                     drop(store);
-                    tokio::time::sleep(EVERY).await;
+                    tokio::time::sleep(AGAIN).await;
                 }
             };
             let _ = closed.do_until(listening).await;
@@ -174,9 +191,10 @@ impl Store {
     }
 }
 
-/// Listens on a connection of its own until it breaks, or the triggers are gone.
+/// Listens on a connection of its own until it breaks.
 async fn hear(
     store: &Weak<Inner>,
+    pool: &sqlx::PgPool,
     options: sqlx::postgres::PgConnectOptions,
     census: &str,
     expected: i64,
@@ -190,26 +208,46 @@ async fn hear(
         .await?;
     let mut listener = PgListener::connect_with(&lone).await?;
     listener.eager_reconnect(false);
-    listener.listen(NAME).await?;
+    let patience = |_| sqlx::Error::PoolTimedOut;
+    tokio::time::timeout(TRUSTED_FOR, listener.listen(NAME)).await.map_err(patience)??;
+    let probe = format!("?{:016x}", RandomState::new().hash_one(Instant::now()));
+    sqlx::query("select pg_notify($1, $2)").bind(NAME).bind(&probe).execute(pool).await?;
+    let heard = async {
+        loop {
+            match listener.try_recv().await? {
+                Some(told) if told.payload() == probe => return Ok(()),
+                Some(_) => {}
+                None => return Err(sqlx::Error::PoolClosed),
+            }
+        }
+    };
+    tokio::time::timeout(TRUSTED_FOR, heard).await.map_err(|_| {
+        tracing::warn!(
+            "the database takes LISTEN and nothing is heard, as behind a pooler; every session is read from it. \
+             Say database.pooler = true, or set session.memoryCacheSize to 0"
+        );
+        sqlx::Error::PoolTimedOut
+    })??;
     let mut began = true;
     loop {
         let Some(inner) = store.upgrade() else { return Ok(()) };
         let asked = inner.written.elapsed();
         let question = sqlx::query_scalar::<_, i64>(AssertSqlSafe(census)).fetch_one(&mut listener);
-        let there =
-            tokio::time::timeout(TRUSTED_FOR, question).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        if there != expected {
-            return Ok(());
-        }
+        let there = tokio::time::timeout(TRUSTED_FOR, question).await.map_err(patience)??;
         // The answer came behind everything that was told before the question.
         while let Some(told) = listener.next_buffered() {
             inner.written.told(told.payload());
         }
-        if std::mem::take(&mut began) {
-            // What was written before anybody listened.
-            inner.written.told("");
+        if there == expected {
+            if std::mem::take(&mut began) {
+                // What was written before anybody told.
+                inner.written.told("");
+            }
+            inner.written.looked_at(asked);
+        } else {
+            began = true;
+            inner.written.look_away();
         }
-        inner.written.looked_at(asked);
         drop(inner);
         let next = Instant::now() + EVERY;
         while let Ok(told) = tokio::time::timeout_at(next.into(), listener.try_recv()).await {

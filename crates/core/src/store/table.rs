@@ -89,7 +89,7 @@ macro_rules! table {
             pub fn from_row(mut row: $crate::store::Row) -> Result<Self, $crate::store::StoreError> {
                 Ok(Self {
                     $( $field: row.take(Self::KEY, $crate::table!(@key $ctor $($arg),*))?, )*
-                    $( $extra: row, )?
+                    $( $extra: row.fitted(), )?
                 })
             }
 

@@ -233,6 +233,13 @@ impl Row {
         })
     }
 
+    /// Without room for what was taken out: rows that are kept in memory are mostly that.
+    #[must_use]
+    pub fn fitted(mut self) -> Self {
+        self.0.shrink_to_fit();
+        self
+    }
+
     pub(super) fn push(&mut self, key: Cow<'static, str>, value: Value) {
         self.0.push((key, value));
     }

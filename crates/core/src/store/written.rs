@@ -19,7 +19,7 @@ use super::filter::Filter;
 use super::link::Pool;
 use super::listen::TRUSTED_FOR;
 use super::value::Value;
-use super::{Dialect, Store, Table};
+use super::{Dialect, IdKind, Store, Table};
 
 /// Two that share a slot are forgotten together, which costs a query.
 const SLOTS: usize = 1024;
@@ -127,7 +127,7 @@ impl Written {
     }
 
     /// The slots of what a write touches; without a filter it is an insert.
-    fn touched(&self, table: &Table, filter: Option<&Filter>) -> Vec<usize> {
+    fn touched(&self, table: &Table, filter: Option<&Filter>, uuids: bool) -> Vec<usize> {
         if table.watched {
             return vec![self.slot(Of::Table, &table.key)];
         }
@@ -152,6 +152,10 @@ impl Written {
             let named: Option<Vec<usize>> = values
                 .iter()
                 .map(|value| match value {
+                    // An id that the database reads in many spellings is found by each.
+                    Value::Text(text) if uuids && *of == Of::User => {
+                        Some(self.slot(*of, &uuid::Uuid::try_parse(text).ok()?.to_string()))
+                    }
                     Value::Text(text) => Some(self.slot(*of, text)),
                     _ => None,
                 })
@@ -232,7 +236,7 @@ impl Store {
             return None;
         }
         let written = &self.0.written;
-        let slots = written.touched(table, filter);
+        let slots = written.touched(table, filter, self.id_kind() == IdKind::Uuid);
         if slots.is_empty() {
             return None;
         }

@@ -16,7 +16,7 @@ struct Token {
     /// What it was made from, from which address it says it comes, and who signed.
     current: Arc<SessionUser>,
     origin: String,
-    kid: String,
+    key: SigningKey,
     header: HeaderValue,
 }
 
@@ -42,18 +42,13 @@ impl Issued {
         let same = token.second == request.now.seconds()
             && Arc::ptr_eq(&token.current, current)
             && token.origin == request.origin()
-            && token.kid == key.kid;
+            && token.key.kid == key.kid
+            && Arc::ptr_eq(&token.key.pair, &key.pair);
         same.then_some(token.header)
     }
 
     /// Keeps it for the rest of the second.
-    pub fn keep(
-        &self,
-        request: &Request,
-        current: &Arc<SessionUser>,
-        key: &SigningKey,
-        header: &HeaderValue,
-    ) {
+    pub fn keep(&self, request: &Request, current: &Arc<SessionUser>, key: SigningKey, header: &HeaderValue) {
         let sessions = request.auth.config().session.memory_cache_size;
         if sessions == 0 {
             return;
@@ -62,7 +57,7 @@ impl Issued {
             second: request.now.seconds(),
             current: Arc::clone(current),
             origin: request.origin(),
-            kid: key.kid.clone(),
+            key,
             header: header.clone(),
         };
         self.0.get_or_init(|| Cache::new(sessions)).insert(current.session.token.as_str().into(), token);

@@ -31,6 +31,6 @@ async fn get_jwks(keys: Arc<Keys>, call: Call<(), Anyone>) -> Result<Answer, Err
 /// A token for the caller. The store is asked: a revoked session gets none, whatever its cache says.
 async fn get_token(keys: Arc<Keys>, call: Call<(), Sensitive>) -> Result<Answer, Error> {
     let mut db = call.auth().db();
-    let token = service::token_for(&keys, &call.request, &mut db, &call.session).await?;
+    let token = service::token_for(&keys, &call.request, &mut db, &call.session, None).await?;
     Ok(Answer::value(json!({ "token": token })))
 }

@@ -15,6 +15,7 @@ use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json};
 
 use super::keys::Asker;
+use super::service::How;
 use super::{Jwt, service};
 
 impl Jwt {
@@ -29,7 +30,7 @@ impl Jwt {
         claims: Map<String, Json>,
         alg: Option<Algorithm>,
     ) -> Result<String, Error> {
-        service::sign(&self.keys, Asker::app(auth), &mut auth.db(), claims, alg).await
+        service::sign(&self.keys, Asker::app(auth), &mut auth.db(), claims, How::Alg(alg)).await
     }
 
     /// The claims of a token that is good here and now (Better Auth's server-only `verifyJWT`); `None`
@@ -48,7 +49,12 @@ impl Jwt {
 }
 
 impl Jwt {
-    async fn header(&self, request: &Request, current: &Arc<SessionUser>) -> Result<HeaderValue, Error> {
+    async fn header(
+        &self,
+        request: &Request,
+        current: &Arc<SessionUser>,
+        remembered: bool,
+    ) -> Result<HeaderValue, Error> {
         let mut db = request.auth.db();
         // What the operator's functions say may be another thing each time.
         let key = match self.keys.rules.written.jwt.asks() {
@@ -58,9 +64,9 @@ impl Jwt {
         if let Some(header) = key.as_ref().and_then(|key| self.issued.find(request, current, key)) {
             return Ok(header);
         }
-        let token = service::token_for(&self.keys, request, &mut db, current).await?;
+        let token = service::token_for(&self.keys, request, &mut db, current, key.clone()).await?;
         let header = HeaderValue::from_str(&token).map_err(Error::broken)?;
-        if let Some(key) = &key {
+        if let Some(key) = key.filter(|_| remembered) {
             self.issued.keep(request, current, key, &header);
         }
         Ok(header)
@@ -75,9 +81,9 @@ impl ViewSession for Jwt {
         &self,
         request: &Request,
         current: &Arc<SessionUser>,
-        _: &mut View<'_>,
+        body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-        match self.header(request, current).await {
+        match self.header(request, current, body.is_remembered()).await {
             Ok(token) => Ok(vec![
                 (HeaderName::from_static("set-auth-jwt"), token),
                 (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("set-auth-jwt")),

@@ -8,7 +8,7 @@ use portcullis_core::identity::SessionUser;
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{Asker, Keys};
+use super::keys::{Asker, Keys, SigningKey};
 use super::options::Expiry;
 use super::span;
 
@@ -37,12 +37,13 @@ pub(super) async fn jwks(keys: &Keys, asker: Asker<'_>, db: &mut Db<'_>) -> Resu
     Ok(json!({ "keys": published }))
 }
 
-/// A token for the holder of a session.
+/// A token for the holder of a session; signed with this key, if it is known already.
 pub(super) async fn token_for(
     keys: &Keys,
     request: &Request,
     db: &mut Db<'_>,
     current: &SessionUser,
+    key: Option<SigningKey>,
 ) -> Result<String, Error> {
     let auth = &request.auth;
     let options = &keys.rules.written.jwt;
@@ -72,7 +73,15 @@ pub(super) async fn token_for(
         _ => return Err(Error::broken("jwt.getSubject: the answer is not a text")),
     };
     claims.insert("sub".into(), subject.into());
-    sign(keys, Asker::of(request), db, claims, None).await
+    sign(keys, Asker::of(request), db, claims, key.map_or(How::Alg(None), How::Key)).await
+}
+
+/// What signs.
+pub(super) enum How {
+    /// The key of an algorithm, or the default one.
+    Alg(Option<Algorithm>),
+    /// This one.
+    Key(SigningKey),
 }
 
 /// Signs claims; `exp`, `iss` and `aud` have defaults (better-auth 1.7.6 `plugins/jwt/sign` signJWT).
@@ -81,7 +90,7 @@ pub(super) async fn sign(
     asker: Asker<'_>,
     db: &mut Db<'_>,
     mut claims: Map<String, Json>,
-    alg: Option<Algorithm>,
+    with: How,
 ) -> Result<String, Error> {
     let options = &keys.rules.written.jwt;
     // A default takes the place of `null`, and a date that is `null` is none.
@@ -113,9 +122,9 @@ pub(super) async fn sign(
         claims.insert("aud".into(), audience.unwrap_or_else(|| asker.origin().into()));
     }
     if let Some(remote) = &options.sign {
-        let how = match alg {
-            None => json!({}),
-            Some(alg) => json!({ "signingAlgorithm": alg.name() }),
+        let how = match with {
+            How::Alg(None) | How::Key(_) => json!({}),
+            How::Alg(Some(alg)) => json!({ "signingAlgorithm": alg.name() }),
         };
         let args = vec![Json::Object(claims), Json::Null, how];
         let answer = remote.call(asker.auth.outbound(), "plugins.jwt.jwt.sign", args).await?;
@@ -124,7 +133,10 @@ pub(super) async fn sign(
             _ => Err(Error::broken("jwt.sign: the answer is not a text")),
         };
     }
-    let key = keys.signing(asker, db, alg).await?;
+    let key = match with {
+        How::Alg(alg) => keys.signing(asker, db, alg).await?,
+        How::Key(key) => key,
+    };
     let mut header = Map::new();
     header.insert("alg".into(), key.pair.algorithm().name().into());
     header.insert("kid".into(), key.kid.into());
