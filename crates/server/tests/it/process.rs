@@ -77,15 +77,6 @@ impl Server {
         Self { child, out, err, address }
     }
 
-    /// Processor time so far, in ticks of 10 ms (`proc(5)`: fields 14 and 15 of `stat`).
-    #[cfg(target_os = "linux")]
-    pub fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The second field is the name, which may hold anything; what follows it begins with the third.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields.iter().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = self.child.id().to_string();
