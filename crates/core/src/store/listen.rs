@@ -95,10 +95,6 @@ fn census(writer: &Writer<'_>) -> (String, i64) {
 }
 
 impl Store {
-    fn writer(&self) -> Writer<'_> {
-        Writer { dialect: self.dialect(), ids: self.id_kind(), schema: self.schema() }
-    }
-
     /// Can somebody tell us what others write? Behind a pooler nobody listens.
     fn can_listen(&self) -> bool {
         self.0.remembers && matches!(&self.0.pool, Pool::Postgres(_, pooling, _) if pooling.names_last())

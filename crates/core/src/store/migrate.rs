@@ -194,7 +194,7 @@ impl Store {
 
     async fn plan(&self, link: &mut Link) -> Result<Plan, StoreError> {
         let existing = introspect::tables(link).await?;
-        let writer = Writer { dialect: self.dialect(), ids: self.id_kind(), schema: self.schema() };
+        let writer = self.writer();
         let mut work = Work::new(writer);
         let mut missing = Vec::new();
         for table in self.schema().tables() {

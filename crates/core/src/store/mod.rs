@@ -268,11 +268,16 @@ impl Store {
         state
     }
 
+    /// Writes DDL for this database and schema.
+    fn writer(&self) -> ddl::Writer<'_> {
+        ddl::Writer { dialect: self.dialect(), ids: self.id_kind(), schema: self.schema() }
+    }
+
     /// The first column of a row whose text is longer than this database can store. MySQL alone has such
     /// columns: Better Auth's `varchar` and `text`.
     pub fn overlong<'r>(&self, table_key: &str, row: &'r Row) -> Option<&'r str> {
         let table = self.0.schema.get(table_key)?;
-        let writer = ddl::Writer { dialect: self.dialect(), ids: self.id_kind(), schema: &self.0.schema };
+        let writer = self.writer();
         row.iter().find_map(|(key, value)| match (table.column(key), value) {
             (Some(column), Value::Text(text)) if !writer.has_room(table, column, text) => Some(key),
             _ => None,
