@@ -1,5 +1,6 @@
 // Portcullis beside its peers, on this machine, with the same data:
-//   cargo xtask bench [--rounds 3] [--seconds 4] [--only get-session,mixed] [--database postgres]
+//   cargo xtask bench [--rounds 3] [--seconds 4] [--only get-session,mixed] [--contenders "portcullis;bare axum"]
+//     [--database postgres]
 // Contenders take turns; what is printed are medians of the rounds, and ratios to Better Auth on Node. Every
 // answer is checked while it is measured.
 import { spawn } from "node:child_process";
@@ -18,6 +19,7 @@ const { values: args } = parseArgs({
     seconds: { type: "string", default: "4" },
     users: { type: "string", default: "10000" },
     only: { type: "string" },
+    contenders: { type: "string" },
     database: { type: "string", default: "sqlite" },
     portcullis: { type: "string" },
     tools: { type: "string" },
@@ -184,12 +186,17 @@ const workloads = {
   "get-session, 1,000 stored": { contenders: ["portcullis, 1,000 sessions"], parts: [of(32, readsOfThousand)] },
   "get-session, the same of 1,000,000 stored": { contenders: ["portcullis, 1,000,000 sessions"], parts: [of(32, readsOfThousand)] },
   "get-session, 100,000 of 1,000,000 stored": { contenders: ["portcullis, 1,000,000 sessions"], parts: [of(32, readsOfMillion)] },
-  "sign-in": { contenders: ["portcullis", "portcullis, one core", "portcullis, scrypt", ...plain.slice(1)], parts: [of(8, signIns)] },
+  "sign-in": { contenders: ["portcullis", "portcullis, one core", "portcullis, scrypt", ...plain.slice(1), "bare hash"], parts: [of(8, signIns)] },
   "sign-up": { contenders: plain, parts: [of(8, signUps)] },
   mixed: { contenders: plain, parts: [of(32, reads), of(8, signIns)] },
+
 };
 const groups = { stored: Object.keys(workloads).filter((name) => name.endsWith("stored")), cache: ["get-session, cookie cache"] };
 const chosen = args.only ? args.only.split(",").flatMap((name) => groups[name] ?? [name]) : Object.keys(workloads);
+if (args.contenders) {
+  const wanted = args.contenders.split(";");
+  for (const workload of Object.values(workloads)) workload.contenders = workload.contenders.filter((name) => wanted.includes(name));
+}
 for (const name of chosen) if (!workloads[name]) throw new Error(`no workload ${name}; there are ${Object.keys(workloads).join("; ")}, and ${Object.keys(groups).join(", ")}`);
 
 // ---- rounds ----------------------------------------------------------------------------------------
@@ -208,7 +215,18 @@ async function bare() {
   return { command: [path.join(args.tools, "bare"), body], file: lines("bare", [JSON.parse(readFileSync(reads, "utf8").split("\n")[0])]) };
 }
 
+/** The default hash on all cores, with nothing around it. */
+async function bareHash() {
+  const child = spawn(path.join(args.tools, "hash"), [availableParallelism(), Math.ceil(Number(args.seconds))].map(String), { stdio: ["ignore", "pipe", "inherit"] });
+  let out = "";
+  child.stdout.on("data", (data) => (out += data));
+  await once(child, "exit");
+  const none = { p50: 0, p99: 0, busy: 0, generator: 0 };
+  return { startMs: 0, idle: 0, after: 0, cpuPer1000: 0, parts: [{ ...none, ...JSON.parse(out) }] };
+}
+
 async function turn(workload, name) {
+  if (name === "bare hash") return bareHash();
   const contender = contenders[name];
   const { parts, cached: hasCache } = workloads[workload];
   const lone = name === "bare axum" ? await bare() : undefined;

@@ -189,6 +189,12 @@ export const everywhere = [
     path: /: POST \/two-factor\/[\w-]+: header (set-auth-token|access-control-expose-headers)$/,
     is: (peer) => peer === undefined,
   },
+  // Up to a sixtieth of its lifetime, which is fifteen minutes.
+  {
+    id: "tokens-again",
+    path: /header set-auth-jwt\.payload\.(iat|exp)$/,
+    is: (peer, target) => peer - target <= 16_000 && peer > target,
+  },
   {
     id: "live-token",
     path: /: POST \/two-factor\/verify-totp: body\.token$/,

@@ -95,6 +95,13 @@ class World {
     return row;
   }
 
+  /** Ends the links that reset this person's password. */
+  endLinks(user) {
+    const database = new Database(this.stage.database.url.slice("sqlite:".length), { timeout: 5000 });
+    database.prepare("delete from verification where identifier like 'reset-password:%' and value = ?").run(user);
+    database.close();
+  }
+
   /** A session of this device, or of anybody. */
   onDevice(browser, index) {
     const own = browser.jar.names().filter((name) => name.includes("_multi-")).map((name) => tokenIn(browser.jar.get(name)));
@@ -198,6 +205,12 @@ function leftAlone(world, route, token) {
   return /^\/(sign-in|sign-up|verify-email)/.test(route) ? !session || expired : route === "/get-session" && expired;
 }
 
+/** Whose password or address this call is about to change. */
+function changed(world, route, body, token) {
+  if (route === "/reset-password") return world.stored("verification", "identifier", `reset-password:${body.token}`)?.value;
+  return ["/change-password", "/change-email"].includes(route) ? world.stored("session", "token", token)?.userId : undefined;
+}
+
 /** What the cookie cache may answer for, even when it is out of date. */
 const CACHED = ["/get-session", "/list-sessions", "/list-accounts", "/multi-session/list-device-sessions"];
 
@@ -220,6 +233,7 @@ async function perform(world, one) {
   if (one.call === "send") world.sent.add(asking);
   const byBearer = bearer && !over && { authorization: `Bearer ${bearer}`, cookie: undefined };
   const own = browser.session;
+  const whose = changed(world, route, body, bearer ?? own);
   const answer = world.learn(
     // What a bearer is answered is not for the browser's jar.
     await (byBearer ? browser.copy(browser.name) : browser).call(method, route, {
@@ -232,6 +246,8 @@ async function perform(world, one) {
   );
   // `revoke-clears-cookies`: from here on the browsers would know different things.
   if (/^\/revoke-sessions?$/.test(route) && answer.status === 200 && (body.token ?? own) === own) browser.jar.clear();
+  // `mailed-links-once`: only one of the two would keep them.
+  if (whose && answer.status === 200) world.endLinks(whose);
   // `fresh-cache`: the cached user differs by its date.
   if (route === "/verify-email") browser.jar.delete("better-auth.session_data");
   // `username-in-turn`: only one of the two may have looked at the session, and have ended a dead one's cookies.

@@ -179,6 +179,15 @@ const through = stories([
     stage.later(8 * 86_400);
     await w.browser.get("/get-session");
   }],
+  ["again and again", "GET /get-session", async (stage) => {
+    const w = await actors.member(stage);
+    await w.browser.get("/get-session");
+    await w.browser.get("/get-session");
+    stage.later(10);
+    await w.browser.get("/get-session");
+    stage.later(10);
+    await w.browser.get("/get-session");
+  }],
   ["renewed and refused", "GET /list-sessions", async (stage) => {
     const w = await actors.member(stage);
     stage.later(2 * 86_400);

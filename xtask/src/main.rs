@@ -2,6 +2,7 @@
 //! beside each other (`bench`), the
 //! invariants of the layout (`tidy`), and the tables in the manuals (`tables`).
 
+mod instructions;
 mod source;
 mod tables;
 mod test;

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::instructions;
+
 /// Debian packages, each with files of which one shows that it is there. Absolute paths may have one
 /// `*` for a version; anything else is looked up in PATH.
-const PACKAGES: [(&str, &[&str]); 9] = [
+const PACKAGES: [(&str, &[&str]); 10] = [
     ("postgresql", &["/usr/lib/postgresql/*/bin/initdb", "initdb"]),
     ("mariadb-server", &["mariadbd", "/usr/sbin/mariadbd"]),
     ("redis-server", &["redis-server"]),
@@ -20,6 +22,8 @@ const PACKAGES: [(&str, &[&str]); 9] = [
     ("pgbouncer", &["pgbouncer", "/usr/sbin/pgbouncer"]),
     // The certificate of the PostgreSQL that is reached over TLS.
     ("openssl", &["openssl"]),
+    // Counts instructions.
+    ("valgrind", &["valgrind"]),
 ];
 
 /// Flags without which the tests of the crates are not complete.
@@ -124,6 +128,7 @@ pub fn everything(root: &Path) -> Result<(), String> {
         ),
     )?;
     step("Rust tests", &Call::new(root, ["cargo", "test", "--workspace", "--features", FEATURES]))?;
+    timed("instructions", || instructions::check(root, FEATURES))?;
     conformance(root)?;
     if found("cargo-deny") {
         step("dependencies", &Call::new(root, ["cargo", "deny", "--all-features", "check"]))?;

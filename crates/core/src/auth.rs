@@ -405,7 +405,11 @@ impl AuthBuilder {
             .map_err(|e| StartError::Other(Box::new(e)))?;
         let hooks = Hooks::new(&config.settings.database_hooks, &outbound, self.database_hooks);
         let functions = Functions::new(&config.settings)?;
-        let options = PoolOptions { threads: config.hash_threads, queue: config.hash_queue };
+        let options = PoolOptions {
+            threads: config.hash_threads,
+            prompt: config.prompt_hash_threads,
+            queue: config.hash_queue,
+        };
         let own = config.settings.email_and_password.password.clone().unwrap_or_default();
         let passwords =
             Passwords::new(config.hash, options, self.random.clone()).calling(own, outbound.clone());

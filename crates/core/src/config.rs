@@ -864,7 +864,8 @@ pub struct PasswordHashSettings {
     pub parallelism: Option<u32>,
     /// bcrypt: cost. Default 12, at least 10.
     pub cost: Option<u32>,
-    /// Threads that hash. Default: half of the cores, at least one.
+    /// Threads that hash. Default: one for each core; those beyond half of the cores stand back for whatever
+    /// else the process does. (Half of the cores where the system is not Linux.)
     pub threads: Option<usize>,
     /// Hashes that may wait before the answer is 503. Default 64.
     pub queue: Option<usize>,
@@ -977,6 +978,8 @@ pub struct Config {
     pub app_name: String,
     /// Base URL.
     pub base_url: BaseUrl,
+    /// The origin of `base_url` where it is one: its own, or the one when no host matches.
+    pub(crate) origin: Option<String>,
     /// Begins with `/` and does not end with one (or is empty).
     pub base_path: String,
     /// Secrets.
@@ -1005,6 +1008,8 @@ pub struct Config {
     pub hash: HashKind,
     /// Hash threads.
     pub hash_threads: usize,
+    /// So many of them go on beside requests; the others wait for processor time that nobody else wants.
+    pub prompt_hash_threads: usize,
     /// Hash queue.
     pub hash_queue: usize,
     /// Mail.
@@ -1075,6 +1080,12 @@ impl Config {
                 return Err(ConfigError::new("basePath", "must start with `/`"));
             }
             path
+        };
+        let origin = match &base_url {
+            BaseUrl::Fixed(url) | BaseUrl::Dynamic { fallback: Some(url), .. } => {
+                Some(url.origin().ascii_serialization())
+            }
+            BaseUrl::Dynamic { fallback: None, .. } | BaseUrl::FromRequest => None,
         };
         let https = matches!(&base_url, BaseUrl::Fixed(url) if url.scheme() == "https");
         let protocol = match &base_url {
@@ -1149,7 +1160,11 @@ impl Config {
             warnings.push(format!("advanced.backgroundTasks: {problem}"));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let prompt_hash_threads = (cores / 2).max(1);
+        // Elsewhere threads cannot stand back one by one (`crypto/password.rs`).
+        let hash_threads = if cfg!(target_os = "linux") { cores } else { prompt_hash_threads };
         Ok(Self {
+            origin,
             environment,
             app_name,
             mail,
@@ -1167,7 +1182,8 @@ impl Config {
             min_password_length,
             max_password_length,
             hash,
-            hash_threads: settings.password_hash.threads.unwrap_or((cores / 2).max(1)).max(1),
+            hash_threads: settings.password_hash.threads.unwrap_or(hash_threads).max(1),
+            prompt_hash_threads,
             hash_queue: settings.password_hash.queue.unwrap_or(64),
             max_body_bytes: settings.http.max_body_bytes.unwrap_or(1 << 20),
             // Better Auth has none, and answers are compared with its.

@@ -2,4 +2,7 @@
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
+mod instructions;
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod requests;

@@ -45,6 +45,9 @@ const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 16;
 const SCRYPT_P: u32 = 1;
 const SCRYPT_LEN: usize = 64;
+/// Of threads that stand back (nice(2): the weight is 1.25 to the power of it; `man 7 sched`).
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 /// bcrypt reads no further (and a shorter password ends with a zero byte).
 const BCRYPT_MAX: usize = 72;
 /// A stored hash beyond these would stop a thread for many seconds; it counts as unreadable.
@@ -119,6 +122,9 @@ impl HashKind {
 pub struct PoolOptions {
     /// Threads that hash; at least one.
     pub threads: usize,
+    /// So many of them go on beside whatever else the process does; the others take processor time that
+    /// nobody else wants (on Linux, where threads have priorities of their own).
+    pub prompt: usize,
     /// Jobs that may wait; beyond them [`PasswordError::Busy`].
     pub queue: usize,
 }
@@ -215,9 +221,12 @@ impl Passwords {
         let load = Arc::new(Load::default());
         for number in 0..options.threads.max(1) {
             let (jobs, load) = (Arc::clone(&jobs), Arc::clone(&load));
-            let started = thread::Builder::new()
-                .name(format!("password-{number}"))
-                .spawn(move || work(kind, &jobs, &load));
+            let started = thread::Builder::new().name(format!("password-{number}")).spawn(move || {
+                if number >= options.prompt {
+                    stand_back();
+                }
+                work(kind, &jobs, &load);
+            });
             if let Err(error) = started {
                 tracing::error!(%error, "a password hashing thread could not be started");
             }
@@ -379,6 +388,15 @@ fn work(kind: HashKind, jobs: &Mutex<Receiver<Job>>, load: &Load) {
         load.computed.fetch_add(1, Ordering::Relaxed);
         // The receiver may have gone meanwhile; then nobody wants the answer.
         drop(job.answer.send(outcome));
+    }
+}
+
+/// Lets other threads go first: under load this one has a ninth of what one of them has, and the
+/// processor to itself when they rest.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!(%error, "a password hashing thread keeps its priority; requests may be slow while many sign in");
     }
 }
 
@@ -638,7 +656,7 @@ mod tests {
     const FAST: HashKind = HashKind::Argon2id { memory_kib: 64, time: 1, parallelism: 1 };
 
     fn pool(kind: HashKind, threads: usize, queue: usize) -> Passwords {
-        Passwords::new(kind, PoolOptions { threads, queue }, Random::seeded(1))
+        Passwords::new(kind, PoolOptions { threads, prompt: threads, queue }, Random::seeded(1))
     }
 
     /// Hash and password, made by other implementations.

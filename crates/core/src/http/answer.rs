@@ -132,6 +132,9 @@ fn location(url: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(&utf8_percent_encode(url, UNSEEN).to_string()).map_err(Error::broken)
 }
 
+/// Headers of an ordinary answer.
+const HEADERS: usize = 12;
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let (content_type, body) = match self.body {
@@ -143,6 +146,8 @@ impl IntoResponse for Answer {
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
+        // These and the ones that every answer gets, without growing on the way.
+        response.headers_mut().reserve(HEADERS);
         if let Some(content_type) = content_type {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }

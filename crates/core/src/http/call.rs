@@ -4,6 +4,7 @@
 //! syntax of the body, origin, shape of body and query, session, and only then the endpoint's own
 //! rules. [`Call`] is what remains when all of that went well; `http::routes` does it in that order.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -114,13 +115,13 @@ impl Request {
     }
 
     /// The origin under which this server is seen, e.g. `https://auth.example.com`.
-    pub fn origin(&self) -> String {
+    pub fn origin(&self) -> Cow<'_, str> {
         own_origin(&self.auth, &self.headers)
     }
 
     /// Origin and base path: what stands before `/verify-email` in a mailed link.
     pub fn base_url(&self) -> String {
-        self.origin() + &self.auth.config().base_path
+        self.origin().into_owned() + &self.auth.config().base_path
     }
 
     /// May a visitor be sent to this URL?
@@ -302,7 +303,8 @@ pub fn truthy(value: &Json) -> bool {
 }
 
 /// The origin under which this server is seen by a request with these headers.
-pub(crate) fn own_origin(auth: &Auth, headers: &HeaderMap) -> String {
+pub(crate) fn own_origin<'a>(auth: &'a Auth, headers: &HeaderMap) -> Cow<'a, str> {
+    let known = || auth.config().origin.as_deref().unwrap_or_default().into();
     let proxied = auth.config().settings.advanced.trusted_proxy_headers;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let host = || {
@@ -320,15 +322,15 @@ pub(crate) fn own_origin(auth: &Auth, headers: &HeaderMap) -> String {
         _ => "http",
     };
     match &auth.config().base_url {
-        BaseUrl::Fixed(url) => url.origin().ascii_serialization(),
-        BaseUrl::FromRequest => format!("{}://{}", scheme(), host().as_deref().unwrap_or("localhost")),
-        BaseUrl::Dynamic { allowed_hosts, fallback, protocol } => {
+        BaseUrl::Fixed(_) => known(),
+        BaseUrl::FromRequest => format!("{}://{}", scheme(), host().as_deref().unwrap_or("localhost")).into(),
+        BaseUrl::Dynamic { allowed_hosts, protocol, .. } => {
             let allowed = |host: &String| {
                 allowed_hosts.iter().any(|pattern| origin::wildcard(&pattern.to_ascii_lowercase(), host))
             };
             match host().filter(allowed) {
-                Some(host) => format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme)),
-                None => fallback.as_ref().map_or_else(String::new, |url| url.origin().ascii_serialization()),
+                Some(host) => format!("{}://{host}", protocol.as_deref().unwrap_or_else(scheme)).into(),
+                None => known(),
             }
         }
     }

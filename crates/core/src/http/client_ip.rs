@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::config::{Config, ConfigError, Environment};
@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError, Environment};
 /// How to find the client's address; made once from the configuration.
 #[derive(Debug, Clone)]
 pub struct ClientIp {
-    headers: Vec<String>,
+    headers: Vec<HeaderName>,
     proxies: Vec<IpNet>,
     subnet: u8,
     tracking: bool,
@@ -42,7 +42,11 @@ impl ClientIp {
             return Err(ConfigError::new("advanced.ipAddress.ipv6Subnet", "must be at most 128"));
         }
         Ok(Self {
-            headers: settings.ip_address_headers.clone().unwrap_or_else(|| vec!["x-forwarded-for".into()]),
+            headers: match &settings.ip_address_headers {
+                None => vec![HeaderName::from_static("x-forwarded-for")],
+                // What cannot be a header's name is never sent.
+                Some(names) => names.iter().filter_map(|name| name.parse().ok()).collect(),
+            },
             proxies,
             subnet,
             tracking: !settings.disable_ip_tracking,
@@ -61,8 +65,7 @@ impl ClientIp {
             return None;
         }
         for name in &self.headers {
-            let values: Vec<&str> =
-                headers.get_all(name.as_str()).iter().filter_map(|v| v.to_str().ok()).collect();
+            let values: Vec<&str> = headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
             let chain = values.join(",");
             let entries: Vec<&str> = chain.split(',').map(str::trim).filter(|e| !e.is_empty()).collect();
             if let Some(ip) = self.walk(&entries) {
@@ -116,7 +119,7 @@ mod tests {
 
     fn client(proxies: &[&str]) -> ClientIp {
         ClientIp {
-            headers: vec!["x-forwarded-for".into()],
+            headers: vec![HeaderName::from_static("x-forwarded-for")],
             proxies: proxies.iter().map(|p| p.parse().unwrap()).collect(),
             subnet: 64,
             tracking: true,

@@ -14,6 +14,8 @@ use crate::crypto::{Secret, decode_lenient, encode_uri_component, sign_value, ve
 /// A serialized cookie above this many bytes is split; Safari's limit is about 4093 (better-auth
 /// `cookies/session-store`).
 const MAX_COOKIE_SIZE: usize = 4050;
+/// So many names are looked through one by one.
+const FEW: usize = 16;
 /// A value that needs more pieces is not stored in cookies at all.
 const MAX_CHUNKS: usize = 100;
 
@@ -312,13 +314,21 @@ impl RequestCookies {
         let mut all: Vec<(String, String)> = Vec::new();
         // A header holds thousands of cookies: to look for each among all would buy seconds for little.
         let mut known: HashSet<String> = HashSet::new();
+        let mut is_new = |all: &[(String, String)], name: &str| match all.len() {
+            0..FEW => all.iter().all(|(known, _)| known != name),
+            FEW => {
+                known.extend(all.iter().map(|(name, _)| name.clone()));
+                known.insert(name.to_owned())
+            }
+            _ => known.insert(name.to_owned()),
+        };
         for header in headers.get_all(http::header::COOKIE) {
             let text = String::from_utf8_lossy(header.as_bytes());
             for part in text.split(';') {
                 let Some((name, value)) = part.split_once('=') else { continue };
                 let (name, value) = (name.trim(), value.trim());
                 let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-                if !name.is_empty() && known.insert(name.to_owned()) {
+                if !name.is_empty() && is_new(&all, name) {
                     all.push((name.to_owned(), decode_lenient(value)));
                 }
             }

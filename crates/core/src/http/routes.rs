@@ -352,8 +352,8 @@ fn notice_of(auth: &Auth, error: &Error) {
     let Some(callback) = &settings.on_api_error.on_error else { return };
     let Error::Broken(source) = error else { return };
     let told = json!({ "name": "Error", "message": source.to_string() });
-    let base_url = match &auth.config().base_url {
-        BaseUrl::Fixed(url) => url.origin().ascii_serialization() + &auth.config().base_path,
+    let base_url = match (&auth.config().base_url, &auth.config().origin) {
+        (BaseUrl::Fixed(_), Some(origin)) => format!("{origin}{}", auth.config().base_path),
         _ => String::new(),
     };
     let context = json!({ "$type": "AuthContext", "baseURL": base_url, "appName": auth.config().app_name });

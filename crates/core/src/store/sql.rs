@@ -6,13 +6,13 @@
 //! back are the order in which the parameters are bound, which keeps our value types out of it.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sea_query::{
     Alias, Condition, Expr, ExprTrait, Func, IntoColumnRef, LikeExpr, MysqlQueryBuilder,
-    PostgresQueryBuilder, Query as Sql, QueryStatementWriter, ReturningClause, SelectStatement,
-    SqliteQueryBuilder, Value as SqlValue,
+    PostgresQueryBuilder, Query as Sql, QueryBuilder, QueryStatementWriter, ReturningClause, SelectStatement,
+    SqlWriter, SqlWriterValues, SqliteQueryBuilder, Value as SqlValue,
 };
 
 use super::filter::{Filter, Order, Query};
@@ -176,11 +176,18 @@ impl Compiler {
     }
 
     fn text(&self, statement: &impl QueryStatementWriter) -> (String, sea_query::Values) {
+        let (mark, numbered) = match self.dialect {
+            Dialect::Postgres => PostgresQueryBuilder.placeholder(),
+            Dialect::Sqlite => SqliteQueryBuilder.placeholder(),
+            Dialect::MySql => MysqlQueryBuilder.placeholder(),
+        };
+        let mut writer = Writer(SqlWriterValues::new(mark, numbered));
         match self.dialect {
-            Dialect::Sqlite => statement.build(SqliteQueryBuilder),
-            Dialect::Postgres => statement.build(PostgresQueryBuilder),
-            Dialect::MySql => statement.build(MysqlQueryBuilder),
+            Dialect::Sqlite => statement.build_collect_into(SqliteQueryBuilder, &mut writer),
+            Dialect::Postgres => statement.build_collect_into(PostgresQueryBuilder, &mut writer),
+            Dialect::MySql => statement.build_collect_into(MysqlQueryBuilder, &mut writer),
         }
+        writer.0.into_parts()
     }
 
     /// `select … from table where filter …`.
@@ -212,7 +219,10 @@ impl Compiler {
         // MySQL and SQLite have no OFFSET without LIMIT.
         let limit = query.limit.or_else(|| query.offset.map(|_| i64::MAX as u64));
         for (slot, (mark, rows)) in window.iter_mut().zip([('L', limit), ('O', query.offset)]) {
-            if let Some(rows) = rows {
+            if (mark, rows) == ('L', Some(1)) {
+                draft.mark('1', "");
+                *slot = Some(ONE);
+            } else if let Some(rows) = rows {
                 draft.mark(mark, "");
                 *slot = Some(draft.param(Param::Int(i64::try_from(rows).unwrap_or(i64::MAX))));
             }
@@ -267,7 +277,6 @@ impl Compiler {
         draft.mark('t', theirs);
         let (mine, theirs) = (column(table, mine)?, column(other, theirs)?);
         let cond = self.lower(table, filter, &mut draft)?;
-        let limit = draft.param(Param::Int(1));
         self.finish(draft, || {
             let mut select = Sql::select();
             for column in &table.columns {
@@ -285,7 +294,7 @@ impl Compiler {
                     Expr::col(column_ref(Some("a"), mine)).eq(Expr::col(column_ref(Some("b"), theirs))),
                 )
                 .cond_where(self.condition(Some("a"), &cond));
-            window_of(&mut select, Some(limit), None);
+            window_of(&mut select, Some(ONE), None);
             Ok(self.text(&select))
         })
     }
@@ -351,7 +360,6 @@ impl Compiler {
             None => None,
         };
         let cond = self.lower(table, filter, &mut draft)?;
-        let limit = one.then(|| draft.param(Param::Int(1)));
         self.finish(draft, || {
             let mut update = Sql::update();
             update.table(Alias::new(&*table.name));
@@ -362,7 +370,7 @@ impl Compiler {
                 let now = Func::coalesce([Expr::col(column_ref(None, column)), Expr::cust("0")]);
                 update.value(Alias::new(&*column.name), Expr::expr(now).add(Expr::val(number(by))));
             }
-            update.cond_where(self.pick(table, &cond, limit)?);
+            update.cond_where(self.pick(table, &cond, one)?);
             if one {
                 update.returning(returning(table));
             }
@@ -374,10 +382,9 @@ impl Compiler {
     pub fn delete(&self, table: &Table, filter: &Filter, one: bool) -> Result<Statement, StoreError> {
         let mut draft = Draft::new(if one { "delete1" } else { "delete" }, table);
         let cond = self.lower(table, filter, &mut draft)?;
-        let limit = one.then(|| draft.param(Param::Int(1)));
         self.finish(draft, || {
             let mut delete = Sql::delete();
-            delete.from_table(Alias::new(&*table.name)).cond_where(self.pick(table, &cond, limit)?);
+            delete.from_table(Alias::new(&*table.name)).cond_where(self.pick(table, &cond, one)?);
             if one {
                 delete.returning(returning(table));
             }
@@ -388,15 +395,17 @@ impl Compiler {
     /// The filter itself, or `id = (select id … limit 1)` of it. In PostgreSQL the inner select
     /// locks: a racer that waited for the lock sees that the row is gone or changed and takes
     /// another or none. SQLite has one writer at a time.
-    fn pick(&self, table: &Table, cond: &Cond<'_>, limit: Option<usize>) -> Result<Condition, StoreError> {
-        let Some(limit) = limit else { return Ok(self.condition(None, cond)) };
+    fn pick(&self, table: &Table, cond: &Cond<'_>, one: bool) -> Result<Condition, StoreError> {
+        if !one {
+            return Ok(self.condition(None, cond));
+        }
         let id = column(table, "id")?;
         let mut select = Sql::select();
         select
             .column(column_ref(None, id))
             .from(Alias::new(&*table.name))
             .cond_where(self.condition(None, cond));
-        window_of(&mut select, Some(limit), None);
+        window_of(&mut select, Some(ONE), None);
         if self.dialect == Dialect::Postgres {
             select.lock_exclusive();
         }
@@ -673,6 +682,41 @@ pub(super) fn column<'t>(table: &'t Table, key: &str) -> Result<&'t Column, Stor
 
 fn returning(table: &Table) -> ReturningClause {
     Sql::returning().columns(table.columns.iter().map(|column| column_ref(None, column)))
+}
+
+/// The number of no parameter: a one that stands in the text itself. Where `limit` is a parameter, SQLite
+/// looks at its value to plan and so prepares the statement anew each time a value is bound
+/// (`sqlite3ExprIsInteger`; https://sqlite.org/c3ref/c_dbconfig_defensive.html, `ENABLE_QPSG`).
+const ONE: usize = usize::MAX;
+
+/// Writes placeholders, but for [`ONE`].
+struct Writer(SqlWriterValues);
+
+impl Write for Writer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write_str(text)
+    }
+}
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl SqlWriter for Writer {
+    fn push_param<T: QueryBuilder>(&mut self, value: SqlValue, builder: &T) {
+        if position(&value) == Some(ONE) {
+            // A String takes all that is written to it.
+            let _: fmt::Result = self.0.write_char('1');
+        } else {
+            self.0.push_param(value, builder);
+        }
+    }
+
+    fn as_writer(&mut self) -> &mut dyn Write {
+        self
+    }
 }
 
 fn window_of(select: &mut SelectStatement, limit: Option<usize>, offset: Option<usize>) {

@@ -334,22 +334,22 @@ fn sql_text_reaches_the_database_as_written_here() {
         .join("\n")
     };
     insta::assert_snapshot!(sql(Dialect::Postgres), @r#"
-SELECT "a"."id", "a"."userId", "b"."id", "b"."email", "b"."count" FROM "session" AS "a" INNER JOIN "user" AS "b" ON "a"."userId" = "b"."id" WHERE "a"."id" = $1 LIMIT $2 [Text("s"), Int(1)]
-UPDATE "user" SET "email" = $1, "count" = COALESCE("count", 0) + $2 WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = $3 AND "count" < $4 LIMIT $5 FOR UPDATE) RETURNING "id", "email", "count" [Text("y"), Int(1), Text("x"), Int(3), Int(1)]
-DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = $1 AND "count" < $2 LIMIT $3 FOR UPDATE) RETURNING "id", "email", "count" [Text("x"), Int(3), Int(1)]
-SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE $1 ESCAPE '!' OR (1 = 0) LIMIT $2 FOR UPDATE [Text("%50!%!!%"), Int(1)]
+SELECT "a"."id", "a"."userId", "b"."id", "b"."email", "b"."count" FROM "session" AS "a" INNER JOIN "user" AS "b" ON "a"."userId" = "b"."id" WHERE "a"."id" = $1 LIMIT 1 [Text("s")]
+UPDATE "user" SET "email" = $1, "count" = COALESCE("count", 0) + $2 WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = $3 AND "count" < $4 LIMIT 1 FOR UPDATE) RETURNING "id", "email", "count" [Text("y"), Int(1), Text("x"), Int(3)]
+DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = $1 AND "count" < $2 LIMIT 1 FOR UPDATE) RETURNING "id", "email", "count" [Text("x"), Int(3)]
+SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE $1 ESCAPE '!' OR (1 = 0) LIMIT 1 FOR UPDATE [Text("%50!%!!%")]
 "#);
     insta::assert_snapshot!(sql(Dialect::Sqlite), @r#"
-SELECT "a"."id", "a"."userId", "b"."id", "b"."email", "b"."count" FROM "session" AS "a" INNER JOIN "user" AS "b" ON "a"."userId" = "b"."id" WHERE "a"."id" = ? LIMIT ? [Text("s"), Int(1)]
-UPDATE "user" SET "email" = ?, "count" = COALESCE("count", 0) + ? WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "count" < ? LIMIT ?) RETURNING "id", "email", "count" [Text("y"), Int(1), Text("x"), Int(3), Int(1)]
-DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "count" < ? LIMIT ?) RETURNING "id", "email", "count" [Text("x"), Int(3), Int(1)]
-SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ?  [Text("%50!%!!%"), Int(1)]
+SELECT "a"."id", "a"."userId", "b"."id", "b"."email", "b"."count" FROM "session" AS "a" INNER JOIN "user" AS "b" ON "a"."userId" = "b"."id" WHERE "a"."id" = ? LIMIT 1 [Text("s")]
+UPDATE "user" SET "email" = ?, "count" = COALESCE("count", 0) + ? WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "count" < ? LIMIT 1) RETURNING "id", "email", "count" [Text("y"), Int(1), Text("x"), Int(3)]
+DELETE FROM "user" WHERE "id" = (SELECT "id" FROM "user" WHERE "email" = ? AND "count" < ? LIMIT 1) RETURNING "id", "email", "count" [Text("x"), Int(3)]
+SELECT "id", "email", "count" FROM "user" WHERE "email" LIKE ? ESCAPE '!' OR (1 = 0) LIMIT 1  [Text("%50!%!!%")]
 "#);
     insta::assert_snapshot!(sql(Dialect::MySql), @r#"
-SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? AND CAST(`a`.`id` AS binary) = ? LIMIT ? [Text("s"), Text("s"), Int(1)]
-UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("y"), Int(1), Text("x"), Text("x"), Int(3), Int(1)]
-DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT ?) [Text("x"), Text("x"), Int(3), Int(1)]
-SELECT `id`, `email`, `count` FROM `user` WHERE `email` LIKE ? ESCAPE '!' OR (1 = 0) LIMIT ? FOR UPDATE [Text("%50!%!!%"), Int(1)]
+SELECT `a`.`id`, `a`.`userId`, `b`.`id`, `b`.`email`, `b`.`count` FROM `session` AS `a` INNER JOIN `user` AS `b` ON `a`.`userId` = `b`.`id` WHERE `a`.`id` = ? AND CAST(`a`.`id` AS binary) = ? LIMIT 1 [Text("s"), Text("s")]
+UPDATE `user` SET `email` = ?, `count` = COALESCE(`count`, 0) + ? WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT 1) [Text("y"), Int(1), Text("x"), Text("x"), Int(3)]
+DELETE FROM `user` WHERE `id` = (SELECT `id` FROM `user` WHERE `email` = ? AND CAST(`email` AS binary) = ? AND `count` < ? LIMIT 1) [Text("x"), Text("x"), Int(3)]
+SELECT `id`, `email`, `count` FROM `user` WHERE `email` LIKE ? ESCAPE '!' OR (1 = 0) LIMIT 1 FOR UPDATE [Text("%50!%!!%")]
 "#);
 }
 

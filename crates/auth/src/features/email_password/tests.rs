@@ -268,7 +268,8 @@ async fn hashes_of_other_kinds_are_verified_and_replaced_at_sign_in() {
     for (prefix, kind) in kinds {
         let app = start(json!({})).await;
         app.user("ada").await;
-        let elsewhere = Passwords::new(kind, PoolOptions { threads: 1, queue: 4 }, Random::seeded(3));
+        let elsewhere =
+            Passwords::new(kind, PoolOptions { threads: 1, prompt: 1, queue: 4 }, Random::seeded(3));
         let old = elsewhere.hash(PASSWORD).await.unwrap();
         assert!(old.starts_with(prefix) && !old.contains("m=19456"), "{old}");
         let row = Row::new().with(Account::PASSWORD.key, old.as_str());

@@ -1,4 +1,7 @@
-//! Tokens of this second, so that many reads of a session sign one.
+//! Tokens of the last moments, so that many reads of a session sign one.
+//!
+//! A token of `set-auth-jwt` may be as old as a sixtieth of its lifetime (fifteen seconds of fifteen
+//! minutes); `/token` signs a new one each time.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +14,7 @@ use super::keys::SigningKey;
 
 #[derive(Clone)]
 struct Token {
-    /// `iat`: what is signed again would be the same but for this.
+    /// `iat`: what is signed again would be the same but for this and `exp`.
     second: i64,
     /// What it was made from, from which address it says it comes, and who signed.
     current: Arc<SessionUser>,
@@ -31,15 +34,17 @@ impl std::fmt::Debug for Issued {
 }
 
 impl Issued {
-    /// The token that this request would be given, if it was signed before.
+    /// The token that this request would be given, if it was signed at most so many seconds before.
     pub fn find(
         &self,
         request: &Request,
         current: &Arc<SessionUser>,
         key: &SigningKey,
+        seconds: i64,
     ) -> Option<HeaderValue> {
         let token = self.0.get()?.get(&*current.session.token)?;
-        let same = token.second == request.now.seconds()
+        let age = request.now.seconds().saturating_sub(token.second);
+        let same = (0..=seconds).contains(&age)
             && Arc::ptr_eq(&token.current, current)
             && token.origin == request.origin()
             && token.key.kid == key.kid
@@ -47,7 +52,7 @@ impl Issued {
         same.then_some(token.header)
     }
 
-    /// Keeps it for the rest of the second.
+    /// Keeps it for those who ask soon.
     pub fn keep(&self, request: &Request, current: &Arc<SessionUser>, key: SigningKey, header: &HeaderValue) {
         let sessions = request.auth.config().session.memory_cache_size;
         if sessions == 0 {
@@ -56,7 +61,7 @@ impl Issued {
         let token = Token {
             second: request.now.seconds(),
             current: Arc::clone(current),
-            origin: request.origin(),
+            origin: request.origin().into_owned(),
             key,
             header: header.clone(),
         };

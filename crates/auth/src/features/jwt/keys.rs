@@ -55,7 +55,7 @@ impl<'a> Asker<'a> {
     /// Default issuer and audience; empty when it depends on a request and there is none.
     pub fn origin(&self) -> String {
         match (self.request, &self.auth.config().base_url) {
-            (Some(request), _) => request.origin(),
+            (Some(request), _) => request.origin().into_owned(),
             (None, BaseUrl::Fixed(url)) => url.origin().ascii_serialization(),
             (None, _) => String::new(),
         }

@@ -119,6 +119,16 @@ pub(super) enum Expiry {
     At(Json),
 }
 
+impl Expiry {
+    /// For how many seconds `set-auth-jwt` may give the same token again: a sixtieth of its lifetime.
+    pub fn reuse(&self) -> i64 {
+        match self {
+            Self::After(seconds) => seconds / 60,
+            Self::At(_) => 0,
+        }
+    }
+}
+
 /// The options, checked.
 #[derive(Debug)]
 pub(super) struct Rules {

@@ -61,7 +61,8 @@ impl Jwt {
             true => None,
             false => Some(self.keys.signing(Asker::of(request), &mut db, None).await?),
         };
-        if let Some(header) = key.as_ref().and_then(|key| self.issued.find(request, current, key)) {
+        let reuse = self.keys.rules.expiry.reuse();
+        if let Some(header) = key.as_ref().and_then(|key| self.issued.find(request, current, key, reuse)) {
             return Ok(header);
         }
         let token = service::token_for(&self.keys, request, &mut db, current, key.clone()).await?;

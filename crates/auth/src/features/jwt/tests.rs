@@ -793,7 +793,7 @@ fn options_that_do_not_fit_the_rest_are_refused() {
 }
 
 #[tokio::test]
-async fn of_one_second_a_session_has_one_token_and_what_changes_makes_another() {
+async fn a_session_has_one_token_for_a_sixtieth_of_its_lifetime_and_what_changes_makes_another() {
     let app = app(json!({})).await;
     let ada = app.user("ada").await;
     let header = async || ada.get("/get-session").await.header("set-auth-jwt").to_owned();
@@ -811,7 +811,9 @@ async fn of_one_second_a_session_has_one_token_and_what_changes_makes_another() 
     let of_other = app.user("bob").await.get("/get-session").await.header("set-auth-jwt").to_owned();
     assert_ne!(of_other, first);
 
-    // Another second, another user's data, another address, another key.
+    // Of fifteen minutes it is fifteen seconds. Another time, another user's data, another key.
+    app.advance(15);
+    assert_eq!(header().await, first);
     app.advance(1);
     let second = header().await;
     assert_ne!(second, first);
