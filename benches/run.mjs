@@ -37,7 +37,7 @@ const databases = args.database === "postgres" ? await postgres() : sqlite(folde
 // ---- servers ---------------------------------------------------------------------------------------
 
 /** Starts a server; resolves to `{child, port, startMs}` with its first answer. */
-async function start([program, ...words]) {
+async function start([program, ...words], path = "/api/auth/get-session") {
   const began = performance.now();
   const env = { ...process.env, NODE_ENV: "production" };
   const child = spawn(program, words, { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -46,7 +46,7 @@ async function start([program, ...words]) {
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (said += data));
   for (;;) {
     const port = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1];
-    if (port && (await fetch(`http://127.0.0.1:${port}/api/auth/get-session`).catch(() => null))?.ok) {
+    if (port && (await fetch(`http://127.0.0.1:${port}${path}`).catch(() => null))?.ok) {
       return { child, port, startMs: performance.now() - began };
     }
     if (child.exitCode !== null || performance.now() - began > 30_000) throw new Error(`${program} does not start: ${said}`);
@@ -178,11 +178,30 @@ for (const [name, command] of [["portcullis", portcullis], ["better-auth on Node
   contenders[`${name}, cookie cache`] = { ...contenders[name], command, settings: cache };
 }
 
+/** Tokens of an auth server, and a service that trusts them. */
+const services = { "service, portcullis-verify": [path.join(args.tools, "service")], "service, jose on Node": ["node", path.join(here, "service.mjs")] };
+async function trusting(name) {
+  const contender = contenders["portcullis, jwt"];
+  const issuer = await start(contender.command(contender.file));
+  const auth = `http://127.0.0.1:${issuer.port}/api/auth`;
+  const asked = [];
+  for (const { email, token } of everybody.slice(0, 1000)) {
+    const jwt = (await (await fetch(`${auth}/token`, { headers: { cookie: cookie(SECRET, token) } })).json()).token;
+    asked.push({ request: `GET /me HTTP/1.1\r\nhost: 127.0.0.1:4998\r\nauthorization: Bearer ${jwt}\r\n\r\n`, expect: `{"email":"${email}"}` });
+  }
+  const server = await start([...services[name], ORIGIN, `${auth}/jwks`], "/ok");
+  // The keys are fetched with the first token, on Node.
+  if (!(await fetch(`http://127.0.0.1:${server.port}/me`, { headers: { authorization: /Bearer .*?(?=\r)/.exec(asked[0].request)[0] } })).ok) throw new Error(`${name} refuses`);
+  await stop(issuer);
+  return { server, asked: [of(32, lines(`tokens-${name.replaceAll(/\W+/g, "-")}`, asked))] };
+}
+
 const plain = ["portcullis", "better-auth on Node", "better-auth on Bun", "better-auth-rs", "rustauth"];
 const of = (connections, file) => ({ connections, file });
 const workloads = {
   "get-session": { contenders: ["portcullis", "portcullis, jwt", "portcullis, all rooms", ...plain.slice(1), "bare axum"], parts: [of(32, reads)] },
   "get-session, cookie cache": { contenders: ["portcullis", "better-auth on Node", "better-auth on Bun"].map((name) => `${name}, cookie cache`), parts: [], cached: true },
+  "JWT at a service": { contenders: Object.keys(services), parts: [] },
   "get-session, 1,000 stored": { contenders: ["portcullis, 1,000 sessions"], parts: [of(32, readsOfThousand)] },
   "get-session, the same of 1,000,000 stored": { contenders: ["portcullis, 1,000,000 sessions"], parts: [of(32, readsOfThousand)] },
   "get-session, 100,000 of 1,000,000 stored": { contenders: ["portcullis, 1,000,000 sessions"], parts: [of(32, readsOfMillion)] },
@@ -230,10 +249,11 @@ async function turn(workload, name) {
   const contender = contenders[name];
   const { parts, cached: hasCache } = workloads[workload];
   const lone = name === "bare axum" ? await bare() : undefined;
-  if (!lone) await contender.place.reset();
-  const server = await start(lone ? lone.command : contender.command(contender.file));
+  if (contender) await contender.place.reset();
+  const service = services[name] && (await trusting(name));
+  const server = service?.server ?? (await start(lone ? lone.command : contender.command(contender.file)));
   const idle = memory(server.child.pid);
-  const asked = lone ? [of(32, lone.file)] : hasCache ? [of(32, await cached(server.port, name))] : parts;
+  const asked = service ? service.asked : lone ? [of(32, lone.file)] : hasCache ? [of(32, await cached(server.port, name))] : parts;
   await load(server.port, asked, 1.5);
   const before = cpu(server.child.pid);
   const seen = await load(server.port, asked, Number(args.seconds));
@@ -252,7 +272,7 @@ function print(workload) {
     console.log(`\n### ${title}\n\n| | per second | to Node | p50 ms | p99 ms | 503 | CPU ms per 1000 | MB idle | MB after | start ms | generator |`);
     console.log("|---|---|---|---|---|---|---|---|---|---|---|");
     const rate = (rows) => median(rows.map((row) => row.parts[part].perSecond));
-    const peer = Object.entries(results[workload]).find(([name]) => name.startsWith("better-auth on Node"));
+    const peer = Object.entries(results[workload]).find(([name]) => /on Node/.test(name));
     for (const [name, rows] of Object.entries(results[workload])) {
       const middle = (pick) => median(rows.map(pick));
       const cells = [
@@ -280,6 +300,7 @@ try {
       left.set(name, error.message.split("\n")[0]);
     }
   }
+  if (chosen.includes("JWT at a service") && !contenders["portcullis, jwt"].file) await prepare(contenders["portcullis, jwt"], "portcullis, jwt");
   if (!contenders.portcullis.file) await prepare(contenders.portcullis, "portcullis");
   for (let round = 0; round < Number(args.rounds); round += 1) {
     for (const workload of chosen) {

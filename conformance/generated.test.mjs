@@ -69,6 +69,13 @@ class World {
   username = (who) => `${["ada", "grace", "eve", "nobody"][who]}_${this.run}`;
   session = (index) => this.sessions[index % Math.max(1, this.sessions.length)] ?? "x".repeat(32);
 
+  wait(seconds) {
+    this.stage.later(seconds);
+    // A cookie cache that is over comes from no browser: better-auth would throw the fresh one of a sign-in
+    // away with it.
+    for (const { jar } of this.browsers) jar.age("better-auth.session_data", seconds);
+  }
+
   /** Remembers what an answer gives away. */
   learn(answer, browser) {
     const json = answer.text.startsWith("{") ? answer.json : {};
@@ -153,7 +160,7 @@ const calls = {
   listDevice: () => ["GET", "/multi-session/list-device-sessions"],
   setActive: (w, b, c) => ["POST", "/multi-session/set-active", { sessionToken: w.onDevice(b, c.index) }],
   revokeDevice: (w, b, c) => ["POST", "/multi-session/revoke", { sessionToken: w.onDevice(b, c.index) }],
-  wait: (w, b, c) => w.stage.later([1, 45, 3600, 90_000, 700_000][c.index % 5]),
+  wait: (w, b, c) => w.wait([1, 45, 3600, 90_000, 700_000][c.index % 5]),
 };
 
 /** Fields in which better-auth does not look at the type (`typed-input` in COMPATIBILITY.md). */
@@ -292,6 +299,8 @@ test("random sequences", async (t) => {
   let deadline = runs ? Infinity : Date.now() + SECONDS * 1000;
   /** What was played, by endpoint: a generator that is always refused would prove little. */
   const seen = {};
+  /** The shortest sequence that shows a difference that is listed, by its row in deviations.mjs. */
+  const excused = new Map();
   // Most sequences begin with people who are there; in an empty house nearly everything is refused.
   const peopled = fc.oneof({ weight: 1, arbitrary: fc.constant(0) }, { weight: 4, arbitrary: fc.constantFrom(1, 2, 3) });
   const sequence = fc.array(command, { minLength: 1, maxLength: 14 });
@@ -313,6 +322,10 @@ test("random sequences", async (t) => {
       const count = (seen[name] ??= { accepted: 0, refused: 0 });
       count[answer.status < 400 ? "accepted" : "refused"] += 1;
     }
+    for (const one of found) {
+      const rule = ruleFor("generated", one);
+      if (rule && commands.length < (excused.get(rule)?.commands.length ?? Infinity)) excused.set(rule, { configuration, people, commands });
+    }
     const left = selfCheck ? found : found.filter((one) => !ruleFor("generated", one));
     if (left.length > 0 && !failed) [failed, deadline] = [true, Date.now() + 60_000];
     assert.deepEqual(left, [], `${configuration}: ${people} signed up, then\n${commands.map(told).join("\n")}\n${JSON.stringify(left, null, 1)}`);
@@ -328,6 +341,9 @@ test("random sequences", async (t) => {
   }
   const total = Object.values(seen).reduce((sum, count) => sum + count.accepted + count.refused, 0);
   console.log(`${run} sequences, ${total} calls, no difference`);
+  for (const [row, { configuration, people, commands }] of runs ? excused : []) {
+    console.log(`  listed: ${row.id} ${row.path}: ${configuration}, ${people} signed up, ${JSON.stringify(commands)}`);
+  }
   for (const [name, { accepted, refused }] of Object.entries(seen).sort()) console.log(`  ${name}: ${accepted} accepted, ${refused} refused`);
   for (const name of run > 500 ? Object.keys(seen) : []) assert.ok(seen[name].accepted > 0, `${name} was always refused`);
 });

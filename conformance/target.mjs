@@ -168,6 +168,8 @@ export function parseSetCookie(header) {
 /** Cookies of one browser; attributes are looked at only to forget what is expired. */
 export class Jar {
   #cookies = new Map();
+  /** Seconds that are left. */
+  #left = new Map();
 
   take(setCookies) {
     for (const header of setCookies) {
@@ -175,7 +177,15 @@ export class Jar {
       const age = attributes.find(([key]) => key.toLowerCase() === "max-age");
       if (age && Number(age[1]) <= 0) this.#cookies.delete(name);
       else this.#cookies.set(name, value);
+      this.#left.set(name, age ? Number(age[1]) : Infinity);
     }
+  }
+
+  /** So much time goes by for a cookie: a browser does not send what is over. */
+  age(name, seconds) {
+    const left = (this.#left.get(name) ?? Infinity) - seconds;
+    this.#left.set(name, left);
+    if (left <= 0) this.#cookies.delete(name);
   }
 
   get(name) {
@@ -205,6 +215,7 @@ export class Jar {
   copy() {
     const other = new Jar();
     for (const [name, value] of this.#cookies) other.set(name, value);
+    for (const [name, left] of this.#left) other.#left.set(name, left);
     return other;
   }
 }

@@ -28,8 +28,10 @@ const NAME: &str = "portcullis_wrote";
 const TRUNCATED: &str = "portcullis_wrote_all";
 /// How often the connection is asked whether it is still one.
 const EVERY: Duration = Duration::from_secs(1);
-/// After a connection that has broken, or never heard anything.
+/// After a connection that has broken.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After one that never heard anything: a pooler does not go away by itself.
+const AGAIN_DEAF: Duration = Duration::from_secs(60);
 /// For how long an answer to that counts.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(3);
 
@@ -172,20 +174,40 @@ impl Store {
             let options = (*pool.connect_options()).clone();
             let mut closed = pool.close_event();
             let listening = async {
+                let mut warned = false;
                 loop {
-                    if let Err(error) = hear(&store, &pool, options.clone(), &census, expected).await {
-                        tracing::debug!(%error, "nobody tells of writes");
+                    let mut wait = AGAIN;
+                    match hear(&store, &pool, options.clone(), &census, expected).await {
+                        Ok(Ended::Gone) => return,
+                        Ok(Ended::Deaf) => {
+                            wait = AGAIN_DEAF;
+                            if !std::mem::replace(&mut warned, true) {
+                                tracing::warn!("{DEAF}");
+                            }
+                        }
+                        Err(error) => tracing::debug!(%error, "nobody tells of writes"),
                     }
                     let Some(store) = store.upgrade() else { return };
                     store.written.look_away();
                     drop(store);
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(wait).await;
                 }
             };
             let _ = closed.do_until(listening).await;
         });
     }
 }
+
+/// How listening ended, if not by an error.
+enum Ended {
+    /// The store is not there any more.
+    Gone,
+    /// What was said was not heard.
+    Deaf,
+}
+
+const DEAF: &str = "the database takes LISTEN and nothing is heard, as behind a pooler; every session is read \
+    from it. Say database.pooler = true, or set session.memoryCacheSize to 0";
 
 /// Listens on a connection of its own until it breaks.
 async fn hear(
@@ -194,7 +216,7 @@ async fn hear(
     options: sqlx::postgres::PgConnectOptions,
     census: &str,
     expected: i64,
-) -> Result<(), sqlx::Error> {
+) -> Result<Ended, sqlx::Error> {
     let lone = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(TRUSTED_FOR)
@@ -211,22 +233,19 @@ async fn hear(
     let heard = async {
         loop {
             match listener.try_recv().await? {
-                Some(told) if told.payload() == probe => return Ok(()),
+                Some(told) if told.payload() == probe => return Ok::<_, sqlx::Error>(()),
                 Some(_) => {}
                 None => return Err(sqlx::Error::PoolClosed),
             }
         }
     };
-    tokio::time::timeout(TRUSTED_FOR, heard).await.map_err(|_| {
-        tracing::warn!(
-            "the database takes LISTEN and nothing is heard, as behind a pooler; every session is read from it. \
-             Say database.pooler = true, or set session.memoryCacheSize to 0"
-        );
-        sqlx::Error::PoolTimedOut
-    })??;
+    match tokio::time::timeout(TRUSTED_FOR, heard).await {
+        Ok(heard) => heard?,
+        Err(_) => return Ok(Ended::Deaf),
+    }
     let mut began = true;
     loop {
-        let Some(inner) = store.upgrade() else { return Ok(()) };
+        let Some(inner) = store.upgrade() else { return Ok(Ended::Gone) };
         let asked = inner.written.elapsed();
         let question = sqlx::query_scalar::<_, i64>(AssertSqlSafe(census)).fetch_one(&mut listener);
         let there = tokio::time::timeout(TRUSTED_FOR, question).await.map_err(patience)??;
@@ -247,7 +266,8 @@ async fn hear(
         drop(inner);
         let next = Instant::now() + EVERY;
         while let Ok(told) = tokio::time::timeout_at(next.into(), listener.try_recv()).await {
-            let (Some(told), Some(inner)) = (told?, store.upgrade()) else { return Ok(()) };
+            let Some(told) = told? else { return Err(sqlx::Error::PoolClosed) };
+            let Some(inner) = store.upgrade() else { return Ok(Ended::Gone) };
             inner.written.told(told.payload());
         }
     }
