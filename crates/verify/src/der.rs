@@ -130,7 +130,7 @@ pub(crate) fn public_key(document: &[u8]) -> Result<Public<'_>, KeyError> {
 }
 
 /// `n` and `e` of an `RSAPublicKey` (RFC 8017 §A.1.1), for the test kit's JWKs.
-#[cfg(any(test, feature = "testing"))]
+#[cfg(feature = "testing")]
 pub(crate) fn rsa_numbers(document: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut numbers = Reader(Reader(document).take(SEQUENCE)?);
     let n = without_leading_zeros(numbers.take(INTEGER)?);

@@ -41,7 +41,7 @@ pub struct Key {
 }
 
 enum Material {
-    Secret(Algorithm, hmac::Key),
+    Secret(Algorithm, Box<hmac::Key>),
     /// One entry per algorithm that the key is for; more than one only for an RSA key without `alg`.
     Public(Vec<(Algorithm, ParsedPublicKey)>),
 }
@@ -292,7 +292,7 @@ fn hmac_key(algorithm: Algorithm, secret: &[u8]) -> Result<Material, KeyError> {
         Algorithm::HS512 => hmac::HMAC_SHA512,
         _ => return Err(KeyError::Disagrees("a shared secret is for HS256, HS384 or HS512")),
     };
-    Ok(Material::Secret(algorithm, hmac::Key::new(hash, secret)))
+    Ok(Material::Secret(algorithm, Box::new(hmac::Key::new(hash, secret))))
 }
 
 fn ecdsa(algorithm: Algorithm) -> Result<&'static dyn VerificationAlgorithm, KeyError> {

@@ -128,9 +128,11 @@ fn is_scope(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
+type Answer = dyn Fn(&Rejection) -> Response<String> + Send + Sync;
+
 /// What the answer to a refused request looks like.
 #[derive(Clone)]
-pub struct Shape(Arc<dyn Fn(&Rejection) -> Response<String> + Send + Sync>);
+pub struct Shape(Arc<Answer>);
 
 impl Default for Shape {
     fn default() -> Self {

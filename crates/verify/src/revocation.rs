@@ -57,7 +57,7 @@ mod endpoint {
     const MAX_REMEMBERED: usize = 10_000;
     /// For a longer time a short `exp` is the better means.
     const MAX_CACHE: Duration = Duration::from_secs(60);
-    /// Longer answers are sessions, not `null`, and need not be read to their end.
+    /// A session has a few hundred bytes; a longer answer is an error.
     const MAX_ANSWER: usize = 64 * 1024;
 
     /// Asks an HTTP endpoint with the token as bearer: 200 is alive, 401 is revoked, and everything

@@ -61,10 +61,10 @@ impl fmt::Debug for TestKit {
 }
 
 enum Signer {
-    Ed25519(Box<Ed25519KeyPair>),
+    Ed25519(Ed25519KeyPair),
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
-    Secret(Vec<u8>, hmac::Key),
+    Secret(Vec<u8>, Box<hmac::Key>),
 }
 
 impl Default for TestKit {
@@ -82,7 +82,7 @@ impl TestKit {
     /// A new key for this algorithm; those of RSA take a moment.
     pub fn generate(algorithm: Algorithm) -> Self {
         let signer = match algorithm {
-            Algorithm::EdDSA => Signer::Ed25519(Box::new(must(Ed25519KeyPair::generate()))),
+            Algorithm::EdDSA => Signer::Ed25519(must(Ed25519KeyPair::generate())),
             Algorithm::ES256 => Signer::Ecdsa(must(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING))),
             Algorithm::ES384 => Signer::Ecdsa(must(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING))),
             Algorithm::ES512 => Signer::Ecdsa(must(EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING))),
@@ -104,7 +104,7 @@ impl TestKit {
             Algorithm::HS512 => hmac::HMAC_SHA512,
             _ => panic!("{algorithm} has no shared secret"),
         };
-        let signer = Signer::Secret(secret.to_vec(), hmac::Key::new(hash, secret));
+        let signer = Signer::Secret(secret.to_vec(), Box::new(hmac::Key::new(hash, secret)));
         Self { signer, algorithm, kid: new_kid(), clock: Clock::manual(START) }
     }
 
