@@ -97,6 +97,8 @@ pub enum Error {
         /// In how many seconds it is asked again.
         retry_after: u64,
     },
+    /// The key that [`verify_jwt`](crate::verify_jwt) was called with is refused.
+    BadKey(KeyError),
     /// The token was revoked.
     Revoked,
     /// Whether the token was revoked could not be found out, so it counts as revoked.
@@ -155,7 +157,7 @@ impl Error {
             Self::Expired { .. } => Kind::Expired,
             Self::MissingRole(_) | Self::MissingScope(_) => Kind::Forbidden,
             Self::KeysUnavailable { .. } | Self::RevocationUnavailable(_) => Kind::Unavailable,
-            Self::NoLayer => Kind::Misconfigured,
+            Self::NoLayer | Self::BadKey(_) => Kind::Misconfigured,
             _ => Kind::Invalid,
         }
     }
@@ -261,17 +263,29 @@ impl fmt::Display for Error {
                  the secret or the keys are the server's",
             ),
             Self::WrongType => {
-                f.write_str("`typ` is not the expected one: the token is meant for something else")
+                f.write_str("`typ` is not the expected one: the token is meant for something else; see `typ`")
             }
             Self::MissingClaim(claim) => {
                 write!(f, "the claim `{claim}` is missing: have the server put it in, or do not require it")
             }
-            Self::InvalidClaim(claim) => write!(f, "the claim `{claim}` has the wrong type"),
+            Self::InvalidClaim(claim) => {
+                write!(f, "the claim `{claim}` has the wrong type: have the server write it as RFC 7519 says")
+            }
             Self::WrongIssuer { expected, received } => {
-                write!(f, "wrong issuer: expected {}, received {received}", list(expected))
+                write!(
+                    f,
+                    "wrong issuer: expected {}, received {received}; `issuer` here and the server's \
+                     `baseURL` or `jwt.issuer` have to be the same, letter for letter",
+                    list(expected)
+                )
             }
             Self::WrongAudience { expected, received } => {
-                write!(f, "wrong audience: expected {}, received {received}", list(expected))
+                write!(
+                    f,
+                    "wrong audience: expected {}, received {received}; one of `audience` here has to be in \
+                     the server's `jwt.audience`",
+                    list(expected)
+                )
             }
             Self::Expired { at, now } => {
                 write!(f, "expired at {at}, {} s ago: get a new token", now.saturating_sub(*at))
@@ -287,18 +301,31 @@ impl fmt::Display for Error {
                 at.saturating_sub(*now)
             ),
             Self::ClaimsMismatch(what) => {
-                write!(f, "the claims do not fit the service's type: {what}")
+                write!(
+                    f,
+                    "the claims do not fit the service's type: {what}; see the server's `jwt.definePayload`"
+                )
             }
             Self::KeysUnavailable { .. } => f.write_str(
                 "there are no keys to verify with: the server that publishes them did not answer yet; see \
                  the warnings of the fetch",
             ),
+            Self::BadKey(error) => write!(f, "the key is refused: {error}"),
             Self::Revoked => f.write_str("the token was revoked: sign in again"),
             Self::RevocationUnavailable(why) => {
-                write!(f, "whether the token was revoked could not be found out: {why}")
+                write!(
+                    f,
+                    "whether the token was revoked could not be found out, so it is not accepted: {why}"
+                )
             }
-            Self::MissingRole(roles) => write!(f, "one of the roles {} is needed", list(roles)),
-            Self::MissingScope(scopes) => write!(f, "the scopes {} are needed", list(scopes)),
+            Self::MissingRole(roles) => {
+                write!(f, "one of the roles {} is needed, and `role` has none of them", list(roles))
+            }
+            Self::MissingScope(scopes) => write!(
+                f,
+                "the scopes `{}` are needed, and `scope`, `scopes` or `scp` does not have them all",
+                scopes.join(" ")
+            ),
             Self::NoLayer => f.write_str(
                 "claims or a guard without a VerifyLayer around them: add the layer to the router, outside \
                  of this",

@@ -154,14 +154,13 @@ pub fn peek(token: &str) -> Option<(Map<String, Value>, Map<String, Value>)> {
 /// looked at.
 ///
 /// # Errors
-/// When the token, the key or the signature is not right; a key that is refused is
-/// [`Error::BadSignature`].
+/// When the key ([`Error::BadKey`]), the token or the signature is not right.
 pub fn verify_jwt(
     algorithm: Algorithm,
     jwk: &Map<String, Value>,
     token: &str,
 ) -> Result<Map<String, Value>, Error> {
-    let key = Key::from_jwk_for(algorithm, jwk).map_err(|_| Error::BadSignature)?;
+    let key = Key::from_jwk_for(algorithm, jwk).map_err(Error::BadKey)?;
     let jws = Jws::parse(token)?;
     jws.verify(&key)?;
     jws.claims()

@@ -108,6 +108,10 @@ impl Rejection {
         match self.error.code() {
             // Anybody can send a bad token, as often as they like.
             Some(_) => tracing::debug!(reason = %self.error, "a token is refused"),
+            // The fetch that failed has warned, and every request would repeat it.
+            None if matches!(self.error, Error::KeysUnavailable { .. }) => {
+                tracing::debug!(reason = %self.error, "a request cannot be authenticated");
+            }
             None if self.status().is_server_error() => {
                 tracing::warn!(reason = %self.error, "a request cannot be authenticated");
             }
