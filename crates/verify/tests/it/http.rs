@@ -277,6 +277,26 @@ async fn an_inner_layer_decides_for_itself() {
 }
 
 #[tokio::test]
+async fn what_an_outer_layer_verified_is_not_what_an_inner_one_did() {
+    let kit = TestKit::new();
+    let service = ServiceBuilder::new()
+        .layer(VerifyLayer::new(kit.verifier()))
+        .map_request(|mut request: Request<()>| {
+            request.headers_mut().remove(AUTHORIZATION);
+            request
+        })
+        .layer(VerifyLayer::optional(kit.verifier()))
+        .service(service_fn(|request: Request<()>| async move {
+            let known = request.extensions().get::<Arc<Verified>>().is_some();
+            Ok::<_, Infallible>(Response::new(Full::<axum::body::Bytes>::from(known.to_string())))
+        }));
+    let token = kit.token(&json!({ "sub": "u1" }));
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}")).body(()).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "false");
+}
+
+#[tokio::test]
 async fn the_layer_works_with_any_tower_service() {
     let kit = TestKit::new();
     let service = ServiceBuilder::new()

@@ -88,6 +88,26 @@ fn a_member_that_is_missing_broken_or_of_the_wrong_length_is_refused() {
 }
 
 #[test]
+fn a_key_does_not_verify_for_an_algorithm_that_it_is_not_for() {
+    for (own, other) in [
+        (Algorithm::HS256, Algorithm::HS512),
+        (Algorithm::RS256, Algorithm::PS256),
+        (Algorithm::EdDSA, Algorithm::ES256),
+        (Algorithm::ES256, Algorithm::HS256),
+    ] {
+        let kit = TestKit::generate(own);
+        let key = Key::from_jwk(&kit.jwk()).unwrap();
+        let verify = |alg: Algorithm| {
+            let token = kit.sign(&json!({ "alg": alg.name() }).to_string(), b"{}");
+            portcullis_verify::Jws::parse(&token).unwrap().verify(&key)
+        };
+        assert_eq!(verify(own), Ok(()));
+        let refused = portcullis_verify::Error::WrongAlgorithmForKey { token: other, key: own };
+        assert_eq!(verify(other), Err(refused));
+    }
+}
+
+#[test]
 fn a_point_outside_its_curve_is_refused() {
     let kit = TestKit::generate(Algorithm::ES256);
     let broken = jwk(&kit, json!({ "y": kit.jwk()["x"] }));
