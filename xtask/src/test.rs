@@ -27,7 +27,8 @@ const PACKAGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Flags without which the tests of the crates are not complete.
-const FEATURES: &str = "portcullis/testing,portcullis-core/testing";
+const FEATURES: &str =
+    "portcullis/testing,portcullis-core/testing,portcullis-verify/axum,portcullis-verify/testing";
 
 /// One command of a step.
 struct Call {
