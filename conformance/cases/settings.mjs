@@ -291,7 +291,42 @@ const own = stories([
   }],
 ]);
 
+// ---- errors that few options bring ------------------------------------------------------------------------
+
+const asMember = (what, route, body) => stories([[what, route, async (stage) => {
+  const w = await actors.member(stage);
+  const [, to] = route.split(" ");
+  await w.browser.post(to, typeof body === "function" ? body(stage) : body);
+}]]);
+const signedUp = (what, more) => stories([[what, "POST /sign-up/email", (stage) => stage.browser().post("/sign-up/email", { ...credentials(stage), ...more?.(stage) })]]);
+
+const rare = [
+  { group: "few factors", config: () => ({ plugins: { username: { immutableUsername: true }, twoFactor: { totpOptions: { disable: true } } } }),
+    cases: [
+      ...asMember("a name for good", "POST /update-user", (stage) => ({ username: `Other_${stage.number}` })),
+      ...asMember("no authenticators", "POST /two-factor/verify-totp", { code: "123456" }),
+      ...asMember("no sent codes", "POST /two-factor/send-otp", {}),
+      ...asMember("no backup codes", "POST /two-factor/verify-backup-code", { code: "aaaaa-aaaaa" }),
+    ] },
+  { group: "names to show that are refused", config: (hook) => ({ plugins: { username: { displayUsernameValidator: hook } } }), answer: () => ({ result: false }),
+    cases: signedUp("a name to show that is refused", (stage) => ({ username: `ada_${stage.number}`, displayUsername: "Ada" })) },
+  { group: "visitors without an address", config: (hook) => ({ plugins: { anonymous: { generateRandomEmail: hook } } }), answer: () => ({ result: "no address" }),
+    cases: stories([["an address that is none", "POST /sign-in/anonymous", (stage) => stage.browser().post("/sign-in/anonymous")]]) },
+  { group: "a field that has to be there", config: () => ({ user: { additionalFields: { motto: { type: "string", required: true } } } }),
+    cases: signedUp("without a field that has to be there") },
+  { group: "accounts that may all go", config: () => ({ account: { accountLinking: { allowUnlinkingAll: true } } }),
+    cases: asMember("an account that is not there", "POST /unlink-account", { accountId: "x".repeat(32) }) },
+  { group: "no password to change", config: () => ({ plugins: { anonymous: {} } }),
+    cases: stories([["a visitor", "POST /change-password", async (stage) => {
+      const w = await actors.visitor(stage);
+      await w.browser.post("/change-password", { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD });
+    }]]) },
+  { group: "sessions that a hook refuses", config: (hook) => ({ databaseHooks: { session: { create: { before: hook } } } }), answer: () => ({ result: false }),
+    cases: signedUp("the session is refused") },
+];
+
 export default [
+  ...rare,
   { group: "anonymous visitors", config: anonymously((hook) => ({ onLinkAccount: hook })), cases: anonymous },
   { group: "anonymous visitors who stay", config: anonymously((hook) => ({ emailDomainName: "visitors.example", disableDeleteAnonymousUser: true, generateName: hook })),
     answer: () => ({ result: "Somebody" }),

@@ -159,3 +159,16 @@ fn signing_in_and_out_take_a_known_number_of_statements() {
     });
     costs("sign-out", sign_out, 2, 290);
 }
+
+/// As many as a header has room for, after more names than are looked through one by one.
+#[test]
+fn cookies_that_repeat_cost_nothing_each() {
+    let server = Server::start(json!({}));
+    let names: Vec<String> = (0..16).map(|number| format!("{}{number}=1", "n".repeat(800))).collect();
+    let cookies = format!("{}; {}", names.join("; "), "n=1; ".repeat(10_000));
+    let read = || {
+        let request = Request::get("/api/auth/get-session").header(header::COOKIE, cookies.clone());
+        request.body(Body::empty()).unwrap()
+    };
+    costs("get-session, ten thousand cookies", server.cost(3, read), 0, 90);
+}

@@ -18,6 +18,7 @@ mod jwe;
 mod jwt;
 mod keys;
 mod password;
+mod queue;
 mod random;
 mod seal;
 mod secret;

@@ -19,9 +19,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use argon2::{Argon2, Block, Params, Version};
@@ -33,6 +32,7 @@ use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
+use super::queue::{Giver, Refused, Taker, Takers, queue};
 use super::sign::{constant_time_eq, hex_encode};
 use super::{CryptoError, Random};
 use crate::config::PasswordCallbacks;
@@ -47,7 +47,7 @@ const SCRYPT_P: u32 = 1;
 const SCRYPT_LEN: usize = 64;
 /// Of threads that stand back (nice(2): the weight is 1.25 to the power of it; `man 7 sched`).
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 15;
 /// bcrypt reads no further (and a shorter password ends with a zero byte).
 const BCRYPT_MAX: usize = 72;
 /// A stored hash beyond these would stop a thread for many seconds; it counts as unreadable.
@@ -122,8 +122,8 @@ impl HashKind {
 pub struct PoolOptions {
     /// Threads that hash; at least one.
     pub threads: usize,
-    /// So many of them go on beside whatever else the process does; the others take processor time that
-    /// nobody else wants (on Linux, where threads have priorities of their own).
+    /// So many of them go on beside whatever else the process does; the others take what those are not free
+    /// for, and processor time that nobody else wants (on Linux, where threads have priorities of their own).
     pub prompt: usize,
     /// Jobs that may wait; beyond them [`PasswordError::Busy`].
     pub queue: usize,
@@ -179,7 +179,7 @@ impl From<PasswordError> for Error {
 pub struct Passwords {
     kind: HashKind,
     random: Random,
-    queue: SyncSender<Job>,
+    queue: Arc<Giver<Job>>,
     load: Arc<Load>,
     /// `emailAndPassword.password`: hashes of the operator's own, and the client that asks for them.
     own: Option<Arc<(PasswordCallbacks, Outbound)>>,
@@ -216,22 +216,23 @@ impl Passwords {
     /// Starts the threads. Should the system refuse them all, every call gives
     /// [`PasswordError::Failed`]; should it refuse some, the others do the work.
     pub fn new(kind: HashKind, options: PoolOptions, random: Random) -> Self {
-        let (queue, jobs) = sync_channel(options.queue);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let (queue, jobs) = queue(options.queue);
         let load = Arc::new(Load::default());
         for number in 0..options.threads.max(1) {
-            let (jobs, load) = (Arc::clone(&jobs), Arc::clone(&load));
+            let (takers, load) = (jobs.clone(), Arc::clone(&load));
+            let taker = if number < options.prompt { Taker::Prompt } else { Taker::Spare };
             let started = thread::Builder::new().name(format!("password-{number}")).spawn(move || {
-                if number >= options.prompt {
+                if taker == Taker::Spare {
                     stand_back();
                 }
-                work(kind, &jobs, &load);
+                work(kind, taker, &takers, &load);
             });
-            if let Err(error) = started {
-                tracing::error!(%error, "a password hashing thread could not be started");
+            match started {
+                Ok(_) => jobs.joined(),
+                Err(error) => tracing::error!(%error, "a password hashing thread could not be started"),
             }
         }
-        Self { kind, random, queue, load, own: None }
+        Self { kind, random, queue: Arc::new(queue), load, own: None }
     }
 
     /// The same with functions of the operator's own in place of hashing or comparing or both.
@@ -347,14 +348,14 @@ impl Passwords {
         let (answer, outcome) = oneshot::channel();
         // Counted before it is sent: a thread may take it, and count it off, at once.
         self.load.queued.fetch_add(1, Ordering::Relaxed);
-        if let Err(refused) = self.queue.try_send(Job { task, answer }) {
+        if let Err(refused) = self.queue.give(Job { task, answer }) {
             self.load.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(match refused {
-                TrySendError::Full(_) => {
+                Refused::Full => {
                     self.load.refused.fetch_add(1, Ordering::Relaxed);
                     PasswordError::Busy
                 }
-                TrySendError::Disconnected(_) => PasswordError::Failed,
+                Refused::Nobody => PasswordError::Failed,
             });
         }
         outcome.await.map_err(|_| PasswordError::Failed)?
@@ -367,12 +368,10 @@ impl fmt::Debug for Passwords {
     }
 }
 
-/// The life of one thread: it ends when all senders are gone.
-fn work(kind: HashKind, jobs: &Mutex<Receiver<Job>>, load: &Load) {
+/// The life of one thread: it ends when nobody can give it anything any more.
+fn work(kind: HashKind, taker: Taker, jobs: &Takers<Job>, load: &Load) {
     let mut hasher = Hasher { kind, blocks: Vec::new() };
-    loop {
-        let received = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = received else { return };
+    while let Some(job) = jobs.take(taker) {
         load.queued.fetch_sub(1, Ordering::Relaxed);
         // Nobody waits any more: the request was cancelled while the job was in the queue.
         if job.answer.is_closed() {
@@ -391,7 +390,7 @@ fn work(kind: HashKind, jobs: &Mutex<Receiver<Job>>, load: &Load) {
     }
 }
 
-/// Lets other threads go first: under load this one has a ninth of what one of them has, and the
+/// Lets other threads go first: under load this one has a thirtieth of what one of them has, and the
 /// processor to itself when they rest.
 fn stand_back() {
     #[cfg(target_os = "linux")]

@@ -316,11 +316,11 @@ impl RequestCookies {
         let mut known: HashSet<String> = HashSet::new();
         let mut is_new = |all: &[(String, String)], name: &str| match all.len() {
             0..FEW => all.iter().all(|(known, _)| known != name),
-            FEW => {
+            FEW if known.is_empty() => {
                 known.extend(all.iter().map(|(name, _)| name.clone()));
                 known.insert(name.to_owned())
             }
-            _ => known.insert(name.to_owned()),
+            _ => !known.contains(name) && known.insert(name.to_owned()),
         };
         for header in headers.get_all(http::header::COOKIE) {
             let text = String::from_utf8_lossy(header.as_bytes());
@@ -486,5 +486,17 @@ mod tests {
         set.expire(&spec());
         assert_eq!(set.iter().count(), 1);
         assert!(set.iter().all(SetCookie::is_removal));
+    }
+
+    #[test]
+    fn of_many_cookies_of_one_name_the_first_counts_however_many_names_there_are() {
+        for names in 0..40 {
+            let first: Vec<String> = (0..names).map(|number| format!("n{number}=first")).collect();
+            let again = (0..names).map(|number| format!("n{number}=again"));
+            let all: Vec<String> = first.iter().cloned().chain(again).chain(["last=1".to_owned()]).collect();
+            let read = request(&all.join("; "));
+            assert_eq!(read.iter().count(), names + 1);
+            assert!(read.iter().all(|(name, value)| value == if name == "last" { "1" } else { "first" }));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Tokens of the last moments, so that many reads of a session sign one.
 //!
-//! A token of `set-auth-jwt` may be as old as a sixtieth of its lifetime (fifteen seconds of fifteen
-//! minutes); `/token` signs a new one each time.
+//! A token of `set-auth-jwt` may be as old as a sixtieth of its lifetime, and fifteen seconds at most;
+//! `/token` signs a new one each time.
 
 use std::sync::{Arc, OnceLock};
 

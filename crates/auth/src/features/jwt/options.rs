@@ -120,10 +120,11 @@ pub(super) enum Expiry {
 }
 
 impl Expiry {
-    /// For how many seconds `set-auth-jwt` may give the same token again: a sixtieth of its lifetime.
+    /// For how many seconds `set-auth-jwt` may give the same token again: a sixtieth of its lifetime, and not
+    /// longer than services look back that want tokens to be young.
     pub fn reuse(&self) -> i64 {
         match self {
-            Self::After(seconds) => seconds / 60,
+            Self::After(seconds) => (seconds / 60).min(15),
             Self::At(_) => 0,
         }
     }

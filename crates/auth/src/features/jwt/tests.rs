@@ -793,6 +793,22 @@ fn options_that_do_not_fit_the_rest_are_refused() {
 }
 
 #[tokio::test]
+async fn who_comes_by_another_host_gets_a_token_of_that_issuer() {
+    let hosts = json!({ "allowedHosts": ["one.test", "other.test"], "fallback": "http://localhost:3000" });
+    let settings = json!({ "secret": SECRET, "baseURL": hosts, "plugins": { "jwt": {} } });
+    let app = TestApp::start(LIST, settings).await;
+    let ada = app.user("ada").await;
+    let issuer = async |host: &str| {
+        let token = ada.with_header("host", host).get("/get-session").await.header("set-auth-jwt").to_owned();
+        peek(&token).unwrap().1["iss"].clone()
+    };
+    // Twice each: what was signed for one is at hand when the other asks.
+    for host in ["one.test", "one.test", "other.test", "other.test", "one.test"] {
+        assert_eq!(issuer(host).await, format!("http://{host}"));
+    }
+}
+
+#[tokio::test]
 async fn a_session_has_one_token_for_a_sixtieth_of_its_lifetime_and_what_changes_makes_another() {
     let app = app(json!({})).await;
     let ada = app.user("ada").await;
