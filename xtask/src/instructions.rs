@@ -41,7 +41,7 @@ fn count(root: &Path, features: &str, name: &str) -> Result<u64, String> {
     let words = ["test", "--workspace", "--features", features, "--test", "counts", "--"];
     let output = Command::new("cargo")
         .args(words)
-        .args(["--ignored", "--exact", &format!("instructions::{name}"), "--test-threads=1"])
+        .args(["--exact", &format!("instructions::{name}"), "--test-threads=1"])
         .env(
             "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
             "valgrind --tool=callgrind --callgrind-out-file=/dev/null",

@@ -1,4 +1,4 @@
-//! What `cargo xtask test` runs under callgrind, once with few readings and once with many: the difference is
+//! What `cargo xtask test` runs once more under callgrind, once with few readings and once with many: the difference is
 //! what the readings cost in instructions. In memory: a file is looked at every few milliseconds, and under
 //! callgrind those pass with few readings.
 
@@ -6,25 +6,21 @@ use crate::requests::{Server, all_rooms};
 use serde_json::json;
 
 #[test]
-#[ignore = "for callgrind; see xtask/src/instructions.rs"]
 fn plain_few() {
     Server::in_memory(json!({})).read(100);
 }
 
 #[test]
-#[ignore = "for callgrind; see xtask/src/instructions.rs"]
 fn plain_many() {
     Server::in_memory(json!({})).read(600);
 }
 
 #[test]
-#[ignore = "for callgrind; see xtask/src/instructions.rs"]
 fn rooms_few() {
     Server::in_memory(all_rooms()).read(100);
 }
 
 #[test]
-#[ignore = "for callgrind; see xtask/src/instructions.rs"]
 fn rooms_many() {
     Server::in_memory(all_rooms()).read(600);
 }
