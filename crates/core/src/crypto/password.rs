@@ -22,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use argon2::{Argon2, Block, Params, Version};
 use base64::Engine as _;
@@ -48,6 +49,8 @@ const SCRYPT_LEN: usize = 64;
 /// Of threads that stand back (nice(2): the weight is 1.25 to the power of it; `man 7 sched`).
 #[cfg(target_os = "linux")]
 const NICE: i32 = 15;
+/// For how long a spare thread stops when others want the processor.
+const REST: Duration = Duration::from_secs(1);
 /// bcrypt reads no further (and a shorter password ends with a zero byte).
 const BCRYPT_MAX: usize = 72;
 /// A stored hash beyond these would stop a thread for many seconds; it counts as unreadable.
@@ -378,6 +381,7 @@ fn work(kind: HashKind, taker: Taker, jobs: &Takers<Job>, load: &Load) {
             continue;
         }
         load.running.fetch_add(1, Ordering::Relaxed);
+        let began = (taker == Taker::Spare).then(Effort::begin).flatten();
         // A panic of a hash crate would otherwise take the thread with it, and the next one the rest.
         let outcome = catch_unwind(AssertUnwindSafe(|| hasher.run(&job.task))).unwrap_or_else(|_| {
             tracing::error!("a password hash panicked");
@@ -387,11 +391,46 @@ fn work(kind: HashKind, taker: Taker, jobs: &Takers<Job>, load: &Load) {
         load.computed.fetch_add(1, Ordering::Relaxed);
         // The receiver may have gone meanwhile; then nobody wants the answer.
         drop(job.answer.send(outcome));
+        if began.is_some_and(|began| began.was_hindered()) {
+            jobs.rest(REST);
+        }
     }
 }
 
-/// Lets other threads go first: under load this one has a thirtieth of what one of them has, and the
-/// processor to itself when they rest.
+/// How much of the time that goes by a thread has the processor for.
+struct Effort {
+    began: Instant,
+    computed: Duration,
+}
+
+impl Effort {
+    /// `None` where the system does not say.
+    fn begin() -> Option<Self> {
+        Some(Self { began: Instant::now(), computed: computed()? })
+    }
+
+    /// Did others want the processor, too?
+    fn was_hindered(&self) -> bool {
+        let computed = computed().map(|now| now.saturating_sub(self.computed));
+        computed.is_some_and(|computed| computed < self.began.elapsed().mul_f64(0.7))
+    }
+}
+
+/// Processor time of this thread.
+#[cfg(target_os = "linux")]
+fn computed() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn computed() -> Option<Duration> {
+    None
+}
+
+/// Lets other threads go first: this one has the processor when they rest. A low priority alone is not
+/// enough: hashing goes through much memory, which slows what runs beside it, so a spare thread that did not
+/// get the processor for itself stops for a while ([`REST`]).
 fn stand_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICE) {
@@ -644,8 +683,6 @@ impl Argon2Hash {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use proptest::prelude::*;
     use tokio::task::JoinSet;
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Who takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,7 @@ struct Queue<T> {
     state: Mutex<State<T>>,
     prompt: Condvar,
     spare: Condvar,
+    closing: Condvar,
     /// How many may wait beside those for whom a thread is free.
     room: usize,
 }
@@ -50,8 +52,13 @@ struct State<T> {
 /// Both ends of a queue with room for so many.
 pub(super) fn queue<T>(room: usize) -> (Giver<T>, Takers<T>) {
     let state = State { jobs: VecDeque::new(), idle_prompt: 0, idle_spare: 0, threads: 0, closed: false };
-    let queue =
-        Arc::new(Queue { state: Mutex::new(state), prompt: Condvar::new(), spare: Condvar::new(), room });
+    let queue = Arc::new(Queue {
+        state: Mutex::new(state),
+        prompt: Condvar::new(),
+        spare: Condvar::new(),
+        closing: Condvar::new(),
+        room,
+    });
     (Giver(Arc::clone(&queue)), Takers(queue))
 }
 
@@ -85,6 +92,7 @@ impl<T> Drop for Giver<T> {
         self.0.lock().closed = true;
         self.0.prompt.notify_all();
         self.0.spare.notify_all();
+        self.0.closing.notify_all();
     }
 }
 
@@ -98,6 +106,13 @@ impl<T> Takers<T> {
     /// A thread of this kind has been started.
     pub fn joined(&self) {
         self.0.lock().threads += 1;
+    }
+
+    /// Waits for so long, or until there will be no more.
+    pub fn rest(&self, time: Duration) {
+        let state = self.0.lock();
+        // Rested or closed: what is next is the same.
+        drop(self.0.closing.wait_timeout_while(state, time, |state| !state.closed));
     }
 
     /// The next job; `None` when there will be no more.
@@ -192,6 +207,16 @@ mod tests {
         let mut taken = [prompt.recv().unwrap(), spare.recv().unwrap()];
         taken.sort_unstable();
         assert_eq!(taken, [1, 2]);
+    }
+
+    #[test]
+    fn who_rests_is_woken_by_the_end() {
+        let (giver, takers) = queue::<u32>(1);
+        let resting = takers.clone();
+        let thread = thread::spawn(move || resting.rest(Duration::from_secs(3600)));
+        drop(giver);
+        thread.join().unwrap();
+        takers.rest(Duration::from_secs(3600));
     }
 
     #[test]
