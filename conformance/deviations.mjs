@@ -209,6 +209,12 @@ export const everywhere = [
     is: (peer, target) => peer - target <= 16_000 && peer > target,
   },
   {
+    id: "fields-carried",
+    case: /^POST \/change-password: fields of the session when all of them end$|^generated$/,
+    path: /(\.session\.(device|theme)|^rows\.session\.added\.\d+\.(device|theme))$/,
+    is: (peer, target) => peer === null && typeof target === "string",
+  },
+  {
     id: "live-token",
     path: /: POST \/two-factor\/verify-totp: body\.token$/,
     is: (peer, target) => [peer, target].every((token) => /^[A-Za-z0-9]{32}$/.test(token)),

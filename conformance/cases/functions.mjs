@@ -56,13 +56,6 @@ const fields = stories([
     await w.browser.post("/update-session", { device: " phone ", desk: 3 });
     await w.browser.get("/get-session");
   }],
-  ["fields of the session end with it", "POST /change-password", async (stage) => {
-    const w = await actors.member(stage);
-    await w.browser.post("/update-session", { device: " phone " });
-    await w.browser.post("/change-password", { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD, revokeOtherSessions: true });
-    await w.browser.get("/get-session");
-    await w.browser.post("/change-password", { currentPassword: OTHER_PASSWORD, newPassword: PASSWORD });
-  }],
   ["fields of the session live on", "POST /change-password", async (stage) => {
     const w = await actors.member(stage);
     await w.browser.post("/change-password", { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD });

@@ -321,6 +321,13 @@ const rare = [
       const w = await actors.visitor(stage);
       await w.browser.post("/change-password", { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD });
     }]]) },
+  { group: "sessions with a field", config: () => ({ session: { additionalFields: { device: { type: "string", required: false } } } }),
+    cases: stories([["fields of the session when all of them end", "POST /change-password", async (stage) => {
+      const w = await actors.member(stage);
+      await w.browser.post("/update-session", { device: "phone" });
+      await w.browser.post("/change-password", { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD, revokeOtherSessions: true });
+      await w.browser.get("/get-session");
+    }]]) },
   { group: "sessions that a hook refuses", config: (hook) => ({ databaseHooks: { session: { create: { before: hook } } } }), answer: () => ({ result: false }),
     cases: signedUp("the session is refused") },
 ];

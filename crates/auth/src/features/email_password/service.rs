@@ -304,7 +304,8 @@ pub(super) async fn change_password(
     Account::ask_password(auth, &mut agreed, hash.clone()).await?;
     if body.revoke_other_sessions {
         Session::ask_delete_all(auth, &mut agreed, &user.id).await?;
-        Session::ask_create(request, &mut agreed, Some(&user.id), true, Row::new()).await?;
+        Session::ask_create(request, &mut agreed, Some(&user.id), true, current.session.lent_fields())
+            .await?;
     }
     let mut tx = auth.begin_agreed(agreed).await?;
     Verification::forget_resets(auth, &mut tx.db(), &user.id).await?;
@@ -319,8 +320,8 @@ pub(super) async fn change_password(
         return Ok((None, Cookies::new()));
     }
     Session::delete_all(auth, &mut tx.db(), &user.id).await?;
-    // Without the fields that were set on the old one (better-auth 1.7.6 changePassword).
-    let session = Session::create(request, &mut tx.db(), user, true, Row::new()).await?;
+    // `fields-carried` in COMPATIBILITY.md.
+    let session = Session::create(request, &mut tx.db(), user, true, current.session.lent_fields()).await?;
     // Rooms may tell a webhook of the operator's about the session, which is not waited for in there.
     tx.commit().await?;
     // Those that began between the two, with the old password.
