@@ -49,7 +49,7 @@ const SHAPES = [
 export const PREFIX = /^(?:reset-password:|delete-account-|trust-device-|2fa-otp-2fa-|2fa-otp-|2fa-attempts-2fa-|2fa-attempts-)/;
 
 /** What a sealed cookie cache holds. */
-async function opened(text, side) {
+async function unsealed(text, side) {
   const inside = await symmetricDecodeJWT(text, side.secret, "better-auth-session");
   if (!inside) throw new Error("cannot be opened");
   return inside;
@@ -147,7 +147,7 @@ export class Comparison {
       case "jwe": {
         const heads = [a, b].map((text) => decodeProtectedHeader(text));
         await this.value(`${path}.header`, ...heads);
-        return this.opened(path, a, b, opened);
+        return this.opened(path, a, b, unsealed);
       }
       case "sealed":
         return this.opened(path, a, b, (text, side) => {
@@ -289,7 +289,7 @@ export class Comparison {
         try {
           if (!twin.name.endsWith("session_data")) unsign(twin.value, side.secret);
           else if (shapeOf(value) === "jwt") await this.signed(value, side);
-          else if (shapeOf(value) === "jwe") await opened(value, side);
+          else if (shapeOf(value) === "jwe") await unsealed(value, side);
           else openCompactCache(twin.value, side.secret);
         } catch (error) {
           this.differ(`${path} (${error.message})`, undefined, twin.value);

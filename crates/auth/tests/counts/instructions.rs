@@ -1,6 +1,6 @@
-//! What `cargo xtask test` runs once more under callgrind, once with few readings and once with many: the difference is
-//! what the readings cost in instructions. In memory: a file is looked at every few milliseconds, and under
-//! callgrind those pass with few readings.
+//! What `cargo xtask test` runs once more under callgrind, with few readings and with many: the difference
+//! is what the readings cost in instructions. In memory: a file is looked at every few milliseconds, and
+//! under callgrind those pass with few readings.
 
 use crate::requests::{Server, all_rooms};
 use serde_json::json;

@@ -176,18 +176,11 @@ impl Compiler {
     }
 
     fn text(&self, statement: &impl QueryStatementWriter) -> (String, sea_query::Values) {
-        let (mark, numbered) = match self.dialect {
-            Dialect::Postgres => PostgresQueryBuilder.placeholder(),
-            Dialect::Sqlite => SqliteQueryBuilder.placeholder(),
-            Dialect::MySql => MysqlQueryBuilder.placeholder(),
-        };
-        let mut writer = Writer(SqlWriterValues::new(mark, numbered));
         match self.dialect {
-            Dialect::Sqlite => statement.build_collect_into(SqliteQueryBuilder, &mut writer),
-            Dialect::Postgres => statement.build_collect_into(PostgresQueryBuilder, &mut writer),
-            Dialect::MySql => statement.build_collect_into(MysqlQueryBuilder, &mut writer),
+            Dialect::Sqlite => text_by(SqliteQueryBuilder, statement),
+            Dialect::Postgres => text_by(PostgresQueryBuilder, statement),
+            Dialect::MySql => text_by(MysqlQueryBuilder, statement),
         }
-        writer.0.into_parts()
     }
 
     /// `select … from table where filter …`.
@@ -717,6 +710,13 @@ impl SqlWriter for Writer {
     fn as_writer(&mut self) -> &mut dyn Write {
         self
     }
+}
+
+fn text_by(builder: impl QueryBuilder, statement: &impl QueryStatementWriter) -> (String, sea_query::Values) {
+    let (mark, numbered) = builder.placeholder();
+    let mut writer = Writer(SqlWriterValues::new(mark, numbered));
+    statement.build_collect_into(builder, &mut writer);
+    writer.0.into_parts()
 }
 
 fn window_of(select: &mut SelectStatement, limit: Option<usize>, offset: Option<usize>) {
