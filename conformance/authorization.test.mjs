@@ -40,6 +40,9 @@ const bodies = {
   "POST /unlink-account": (w) => ({ accountId: w.account }),
   "POST /multi-session/set-active": (w) => ({ sessionToken: w.token }),
   "POST /multi-session/revoke": (w) => ({ sessionToken: w.token }),
+  "POST /signup": (w) => ({ email: w.fresh, password: PASSWORD }),
+  "POST /signin": (w) => ({ email: w.email, password: PASSWORD }),
+  "POST /token/refresh": () => ({ refresh_token: "unknown" }),
   "POST /two-factor/enable": () => ({ password: PASSWORD, method: "otp" }),
   "POST /two-factor/disable": () => ({ password: PASSWORD }),
   "POST /two-factor/get-totp-uri": () => ({ password: PASSWORD }),
@@ -56,12 +59,15 @@ const links = {
   "GET /delete-user/callback": "/delete-user/callback?token=unknown",
 };
 
+/** What success is called where it is not 200. */
+const successes = { "POST /signup": 201 };
+
 /** The status that a cell asks for. */
 function expected(row, column) {
   const cell = row[column];
   const other = /^(?:✓ )?as (anonymous|session)$/.exec(cell);
   if (other) return expected(row, other[1]);
-  if (cell.startsWith("✓")) return 200;
+  if (cell.startsWith("✓")) return successes[row.route] ?? 200;
   const status = /^\d{3}/.exec(cell)?.[0];
   assert.ok(status, `${row.route}: \`${cell}\` is neither ✓ nor a status`);
   return Number(status);
@@ -87,7 +93,7 @@ describe("docs/authorization.md", () => {
         user: { changeEmail: { enabled: true }, deleteUser: { enabled: true } },
         account: { accountLinking: { allowUnlinkingAll: true } },
         plugins: {
-          anonymous: {}, username: {}, jwt: {}, bearer: {}, multiSession: {},
+          anonymous: {}, username: {}, jwt: {}, bearer: {}, multiSession: {}, tokenApi: {},
           twoFactor: { otpOptions: { sendOTP: { webhook: hook.url } } },
         },
       }),

@@ -346,7 +346,7 @@ impl AuthBuilder {
         }
         let mut limits = Vec::new();
         for feature in &features {
-            feature.check(&config)?;
+            feature.check(&config, &schema)?;
             limits.extend(feature.rate_limits());
             feature.rename(&mut schema);
             routes.extend(feature.routes().of(feature.id()));
@@ -683,6 +683,10 @@ impl Auth {
             // Below zero, where the database's own counter never comes.
             IdKind::Serial => (-1 - i64::try_from(u128::from_be_bytes(bytes) >> 97).unwrap_or(0)).to_string(),
         }
+    }
+
+    pub(crate) fn all_routes(&self) -> &Routes {
+        &self.0.routes
     }
 
     /// All routes, for documents.

@@ -1370,7 +1370,7 @@ fn secrets(settings: &Settings, environment: Environment, https: bool) -> Result
 
 /// Could somebody guess it? Known ones, short ones, few letters, one text over and over, a row of the
 /// alphabet. A random secret of 32 characters is none of these.
-fn is_weak(secret: &str) -> bool {
+pub fn is_weak(secret: &str) -> bool {
     let letters: Vec<char> = secret.chars().collect();
     let distinct = letters.iter().collect::<std::collections::BTreeSet<_>>().len();
     let repeats = (1..=letters.len() / 2)

@@ -134,12 +134,13 @@ impl Error {
 
 impl From<Code> for Error {
     fn from(code: Code) -> Self {
-        Self::Refused(Box::new(Refusal {
-            code,
-            cookies: crate::http::Cookies::default(),
-            headers: Vec::new(),
-            body: None,
-        }))
+        Self::Refused(Box::new(code.into()))
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, cookies: crate::http::Cookies::default(), headers: Vec::new(), body: None }
     }
 }
 
@@ -252,6 +253,8 @@ errors! {
     BAD_REQUEST = 400 "Invalid JSON in request body";
     /// The body is above `http.maxBodyBytes`.
     PAYLOAD_TOO_LARGE = 413 "Request body is too large";
+    /// One request too many; said without a code by Better Auth's own routes.
+    TOO_MANY_REQUESTS = 429 "Too many requests. Please try again later.";
     /// The hash queue or the database is full or away; try again.
     SERVICE_UNAVAILABLE = 503 "The service is busy. Please try again.";
 }

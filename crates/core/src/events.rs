@@ -101,11 +101,13 @@ pub enum Kind {
     RateLimited,
     /// A request came from a page that is not trusted.
     OriginRefused,
+    /// A refresh token that had been used came again: somebody else has it. Its session has ended.
+    RefreshTokenReused,
 }
 
 impl Kind {
     /// As logs and metrics have them, in the order of [`Kind::index`].
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "signed_in",
         "sign_in_failed",
         "challenged",
@@ -122,6 +124,7 @@ impl Kind {
         "second_factor_disabled",
         "rate_limited",
         "origin_refused",
+        "refresh_token_reused",
     ];
 
     /// A password that was not right: of a user, or of nobody.
@@ -147,6 +150,7 @@ impl Kind {
             Self::SecondFactorDisabled => 13,
             Self::RateLimited => 14,
             Self::OriginRefused => 15,
+            Self::RefreshTokenReused => 16,
         }
     }
 

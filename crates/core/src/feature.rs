@@ -44,8 +44,8 @@ pub trait Feature: Send + Sync + 'static {
     /// Attaches itself where requests pass that are not its own.
     fn attach(self: Arc<Self>, _seams: &mut Seams) {}
 
-    /// A last check that its options fit the whole configuration.
-    fn check(&self, _config: &crate::config::Config) -> Result<(), ConfigError> {
+    /// A last check that its options fit the whole configuration, and the tables of all rooms.
+    fn check(&self, _config: &crate::config::Config, _schema: &Schema) -> Result<(), ConfigError> {
         Ok(())
     }
 }

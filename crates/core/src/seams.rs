@@ -105,6 +105,49 @@ pub trait SessionMade: Send + Sync {
     ) -> Result<(), Error>;
 }
 
+/// Somebody signed in, and the session is being handed over for the first time: adds headers (jwt).
+#[async_trait]
+pub trait SessionBegun: Send + Sync {
+    /// Adds headers.
+    async fn session_begun(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        current: &SessionUser,
+        cookies: &mut Cookies,
+    ) -> Result<(), Error>;
+}
+
+/// A user has another password from now on: in the transaction that writes it, ends what an older one
+/// gave (token API). Sessions are for whoever changes it to end.
+#[async_trait]
+pub trait PasswordReplaced: Send + Sync {
+    /// Ends it.
+    async fn password_replaced(&self, auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error>;
+}
+
+/// Makes and reads access tokens: what the room of tokens (jwt) does for others (token API).
+#[async_trait]
+pub trait AccessTokens: Send + Sync {
+    /// A token for the holder of a session, good for so many seconds, with further claims.
+    async fn issue(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        current: &SessionUser,
+        seconds: i64,
+        claims: Map<String, Json>,
+    ) -> Result<String, Error>;
+
+    /// The claims of a token that is good here and now.
+    async fn read(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        token: &str,
+    ) -> Result<Option<Map<String, Json>>, Error>;
+}
+
 /// The session cookie is about to be sent: adds headers that say the same (bearer).
 pub trait SessionSent: Send + Sync {
     /// Headers to add.
@@ -185,6 +228,12 @@ pub struct Seams {
     pub gate_sign_in: Vec<Arc<dyn GateSignIn>>,
     /// See [`SessionMade`].
     pub session_made: Vec<Arc<dyn SessionMade>>,
+    /// See [`SessionBegun`].
+    pub session_begun: Vec<Arc<dyn SessionBegun>>,
+    /// See [`PasswordReplaced`].
+    pub password_replaced: Vec<Arc<dyn PasswordReplaced>>,
+    /// See [`AccessTokens`]; one at most.
+    pub access_tokens: Option<Arc<dyn AccessTokens>>,
     /// See [`SessionSent`].
     pub session_sent: Vec<Arc<dyn SessionSent>>,
     /// See [`SignOut`].

@@ -236,6 +236,14 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
         }
     }
     stray_variables(vars, &mut warnings);
+    let jwt = settings.plugins.get("jwt").filter(|jwt| **jwt != Json::Bool(false));
+    if jwt.is_some_and(|jwt| jwt.get("algorithm").is_none()) && vars.get("JWT_SECRET")?.is_some() {
+        warnings.push(
+            "JWT_SECRET is set and has no effect: tokens are signed with keys that are published; \
+             plugins.jwt.algorithm = \"HS256\" signs with it"
+                .to_owned(),
+        );
+    }
     let plugins =
         set.into_iter().filter(|one| one.path.first().is_some_and(|key| key == "plugins")).collect();
     Ok(Loaded { settings, environment, file, warnings, plugins })
@@ -539,7 +547,23 @@ impl Tree {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             self.put(name.clone(), &path, value, raw)?;
         }
-        Ok(())
+        self.shared_secret(directory, vars)
+    }
+
+    /// `JWT_SECRET`, where tokens are signed with it. Its name is a common one: where they are not, it may be
+    /// meant for somebody else.
+    fn shared_secret(&mut self, directory: &Path, vars: &Vars) -> Result<(), LoadError> {
+        let jwt = self.root.get("plugins").and_then(|plugins| plugins.get("jwt"));
+        if jwt.and_then(|jwt| jwt.get("algorithm")).is_none() {
+            return Ok(());
+        }
+        let Some((variable, value)) = direct("JWT_SECRET", directory, vars)? else { return Ok(()) };
+        if vars.get("JWT_SECRET")?.is_some_and(|written| written != value) {
+            return fail(
+                "JWT_SECRET: has spaces around it, which services may take for a part of the secret",
+            );
+        }
+        self.put(variable, &["plugins", "jwt", "secret"], Json::String(value.clone()), value)
     }
 
     /// Writes a value at a path; keys that are there already are met in their own spelling.

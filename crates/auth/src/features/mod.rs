@@ -16,6 +16,8 @@ pub mod jwt;
 pub mod multi_session;
 pub mod password_reset;
 pub mod session;
+#[cfg(feature = "token-api")]
+pub mod token_api;
 #[cfg(feature = "two-factor")]
 pub mod two_factor;
 pub mod user;
@@ -44,6 +46,9 @@ pub const LIST: &[Room] = &[
     Room { plugin: Some("multiSession"), make: multi_session::make },
     #[cfg(feature = "jwt")]
     Room { plugin: Some("jwt"), make: jwt::make },
+    // After jwt, which makes its access tokens.
+    #[cfg(feature = "token-api")]
+    Room { plugin: Some("tokenApi"), make: token_api::make },
     // After the others: a refusal of its webhook takes along the cookies that they have set.
     #[cfg(feature = "anonymous")]
     Room { plugin: Some("anonymous"), make: anonymous::make },

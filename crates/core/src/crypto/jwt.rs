@@ -102,12 +102,25 @@ pub fn sign_hs256(
     now: Timestamp,
     expires_in_secs: i64,
 ) -> Result<String, CryptoError> {
-    let mut header = Map::new();
-    set(&mut header, "alg", "HS256");
     let mut claims = claims.clone();
     set(&mut claims, "iat", now.seconds());
     set(&mut claims, "exp", now.seconds().saturating_add(expires_in_secs));
-    let input = signing_input(&header, &claims)?;
+    seal_hs256(secret, Map::new(), &claims)
+}
+
+/// Signs these claims, and no others, with HS256; `alg` comes first in the header.
+///
+/// # Errors
+/// [`CryptoError::Malformed`] when the claims cannot be written as JSON.
+pub fn seal_hs256(
+    secret: &Secret,
+    further: Map<String, Value>,
+    claims: &Map<String, Value>,
+) -> Result<String, CryptoError> {
+    let mut header = Map::new();
+    set(&mut header, "alg", "HS256");
+    header.extend(further);
+    let input = signing_input(&header, claims)?;
     let tag = hmac::sign(secret.hmac_key(), input.as_bytes());
     Ok(format!("{input}.{}", base64url(tag.as_ref())))
 }

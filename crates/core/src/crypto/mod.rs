@@ -28,7 +28,7 @@ mod totp;
 use std::fmt;
 
 pub use jwe::{jwe_decrypt, jwe_encrypt};
-pub use jwt::{ClaimError, Expect, Header, Hs256, peek, read_hs256, sign_hs256, verify_hs256};
+pub use jwt::{ClaimError, Expect, Header, Hs256, peek, read_hs256, seal_hs256, sign_hs256, verify_hs256};
 pub use keys::{Algorithm, KeyPair, verify_jwt};
 pub use password::{HashKind, PasswordError, Passwords, PoolOptions, Verdict};
 pub use random::{Alphabet, Random};

@@ -157,14 +157,16 @@ impl IntoResponse for Answer {
 }
 
 fn put(response: &mut Response, headers: Vec<(HeaderName, HeaderValue)>, cookies: &Cookies) {
-    for (name, value) in headers {
-        // Two seams may expose headers of their own; the list is one.
+    for (name, value) in headers.into_iter().chain(cookies.headers().iter().cloned()) {
+        // Two seams may expose headers of their own; the list is one, and names each once.
         if name == http::header::ACCESS_CONTROL_EXPOSE_HEADERS
             && let Some(old) = response.headers().get(&name).and_then(|v| v.to_str().ok())
             && let Ok(new) = value.to_str()
-            && let Ok(both) = HeaderValue::from_str(&format!("{old}, {new}"))
         {
-            response.headers_mut().insert(name, both);
+            let named = old.split(',').any(|one| one.trim().eq_ignore_ascii_case(new));
+            if !named && let Ok(both) = HeaderValue::from_str(&format!("{old}, {new}")) {
+                response.headers_mut().insert(name, both);
+            }
             continue;
         }
         response.headers_mut().insert(name, value);

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{Config, CookieAttributes};
 use crate::crypto::{Secret, decode_lenient, encode_uri_component, sign_value, verify_signed};
@@ -189,27 +189,46 @@ impl SetCookie {
     }
 }
 
-/// Cookies of an answer, in order.
+/// Cookies of an answer, in order, and the headers that go with them: what hands over a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cookies(Vec<SetCookie>);
+pub struct Cookies {
+    set: Vec<SetCookie>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
 
 impl Cookies {
     /// None.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { set: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Adds a header.
+    pub fn push_header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.headers.push((name, value));
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// Adds others, with their headers.
+    pub fn extend(&mut self, other: Self) {
+        self.set.extend(other.set);
+        self.headers.extend(other.headers);
     }
 
     /// Adds one.
     pub fn push(&mut self, cookie: SetCookie) {
-        self.0.push(cookie);
+        self.set.push(cookie);
     }
 
     /// These and later ones; what those end is not sent before (better-auth 1.7.6 `/delete-user`).
     #[must_use]
     pub fn overtaken_by(mut self, later: Self) -> Self {
-        let ended = |name: &str| later.0.iter().any(|other| other.name == name && other.is_removal());
-        self.0.retain(|cookie| !ended(&cookie.name));
-        self.0.extend(later.0);
+        let ended = |name: &str| later.set.iter().any(|other| other.name == name && other.is_removal());
+        self.set.retain(|cookie| !ended(&cookie.name));
+        self.extend(later);
         self
     }
 
@@ -217,8 +236,8 @@ impl Cookies {
     /// it, so that no valid value is on the wire beside its removal.
     pub fn expire(&mut self, spec: &CookieSpec) {
         let chunk = format!("{}.", spec.name);
-        self.0.retain(|c| c.name != spec.name && !c.name.starts_with(&chunk));
-        self.0.push(spec.lasting(Some(0)).set(""));
+        self.set.retain(|c| c.name != spec.name && !c.name.starts_with(&chunk));
+        self.set.push(spec.lasting(Some(0)).set(""));
     }
 
     /// Sets a value that may need several cookies, and ends the chunks of an earlier one.
@@ -261,46 +280,32 @@ impl Cookies {
                 None => out.push(piece),
             }
         }
-        self.0.extend(out);
+        self.set.extend(out);
     }
 
     /// Ends the chunks (and the whole) that the request carries.
     pub fn clean(&mut self, spec: &CookieSpec, request: &RequestCookies) {
         for name in request.chunk_names(&spec.name) {
-            self.0.push(spec.named(name).lasting(Some(0)).set(""));
+            self.set.push(spec.named(name).lasting(Some(0)).set(""));
         }
     }
 
     /// The last cookie set under a name.
     pub fn last(&self, name: &str) -> Option<&SetCookie> {
-        self.0.iter().rev().find(|c| c.name == name)
+        self.set.iter().rev().find(|c| c.name == name)
     }
 
     /// All of them, as they are sent: those of seams last.
     pub fn iter(&self) -> impl Iterator<Item = &SetCookie> {
-        let late = |late: bool| self.0.iter().filter(move |cookie| cookie.late == late);
+        let late = |late: bool| self.set.iter().filter(move |cookie| cookie.late == late);
         late(false).chain(late(true))
     }
 
     /// The same, to be sent behind the route's own.
     #[must_use]
     pub fn late(mut self) -> Self {
-        self.0.iter_mut().for_each(|cookie| cookie.late = true);
+        self.set.iter_mut().for_each(|cookie| cookie.late = true);
         self
-    }
-}
-
-impl Extend<SetCookie> for Cookies {
-    fn extend<I: IntoIterator<Item = SetCookie>>(&mut self, iter: I) {
-        self.0.extend(iter);
-    }
-}
-
-impl IntoIterator for Cookies {
-    type Item = SetCookie;
-    type IntoIter = std::vec::IntoIter<SetCookie>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
     }
 }
 

@@ -19,13 +19,13 @@ use serde_json::{Map, Value as Json, json};
 use super::answer::{Answer, Content};
 use super::body::FromFields;
 use super::call::{Access, AlsoTrusted, Call, Request};
-use super::cookies::Cookies;
+use super::cookies::{Cookies, RequestCookies};
 use super::{cors, rate_limit};
 use crate::auth::Auth;
 use crate::config::BaseUrl;
 use crate::crypto::decode_lenient;
 use crate::database_hooks;
-use crate::error::{self, Error};
+use crate::error::{self, Code, Error, Refusal};
 use crate::events::{Event, Kind};
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
@@ -48,10 +48,14 @@ pub struct RouteDoc {
     pub body_optional: bool,
 }
 
+/// Says a refusal in other words than `{message, code}`: status and body of a face for other clients.
+pub type Reword = fn(&mut Refusal);
+
 #[derive(Clone)]
 struct Route {
     doc: RouteDoc,
     handler: Handler,
+    reword: Option<Reword>,
     /// Form bodies are read and the login-CSRF check applies (sign-in and sign-up by e-mail).
     form: bool,
     csrf: bool,
@@ -105,7 +109,7 @@ impl Routes {
             fields: B::FIELDS,
             body_optional: B::OPTIONAL,
         };
-        self.0.push(Route { doc, handler: boxed, form: false, csrf: false });
+        self.0.push(Route { doc, handler: boxed, reword: None, form: false, csrf: false });
         self
     }
 
@@ -148,6 +152,16 @@ impl Routes {
     pub fn at(mut self, path: &str) -> Self {
         if let Some(route) = self.0.last_mut() {
             path.clone_into(&mut route.doc.path);
+        }
+        self
+    }
+
+    /// All of these say their refusals in other words; those of the guards before them, and what is a bare
+    /// 500 elsewhere, too.
+    #[must_use]
+    pub fn rewording(mut self, reword: Reword) -> Self {
+        for route in &mut self.0 {
+            route.reword = Some(reword);
         }
         self
     }
@@ -273,20 +287,42 @@ impl Api {
                 }
                 Ok(Some(refusal)) => {
                     auth.tell(Event::of_head(Kind::RateLimited, auth, &http));
-                    refusal.into_response()
+                    match self.reword(&http) {
+                        None => refusal.into_response(),
+                        Some(reword) => {
+                            let mut error = Error::from(error::TOO_MANY_REQUESTS);
+                            for (name, value) in refusal.headers {
+                                error = error.with_header(name, value);
+                            }
+                            reworded(error, reword)
+                        }
+                    }
                 }
-                Err(error) => error.into_response(),
+                Err(error) => match self.reword(&http) {
+                    None => error.into_response(),
+                    Some(reword) => reworded(error, reword),
+                },
             }
         };
         cors::permit(auth, origin, &mut response);
         response
     }
 
-    async fn route(&self, http: HttpRequest) -> Response {
-        let Inner { auth, base, entries, by_path } = &*self.0;
-        let path = http.uri().path();
+    fn entry(&self, path: &str) -> Option<&Entry> {
+        let Inner { base, entries, by_path, .. } = &*self.0;
         let found = by_path.at(path.strip_prefix(base.as_str()).unwrap_or(path)).ok();
-        let Some(Entry { template, routes, .. }) = found.and_then(|found| entries.get(*found.value)) else {
+        found.and_then(|found| entries.get(*found.value))
+    }
+
+    /// The words of the route that would answer this.
+    fn reword(&self, http: &HttpRequest) -> Option<Reword> {
+        let mut routes = self.entry(http.uri().path())?.routes.iter();
+        routes.find(|route| route.doc.method == *http.method())?.reword
+    }
+
+    async fn route(&self, http: HttpRequest) -> Response {
+        let auth = &self.0.auth;
+        let Some(Entry { template, routes, .. }) = self.entry(http.uri().path()) else {
             return not_found();
         };
         if let Some(MatchedRoute(slot)) = http.extensions().get() {
@@ -341,8 +377,62 @@ async fn serve(route: &Route, auth: &Auth, http: HttpRequest) -> Response {
         Ok(answer) => answer.into_response(),
         Err(error) => {
             notice_of(auth, &error);
-            error.into_response()
+            match route.reword {
+                None => error.into_response(),
+                Some(reword) => reworded(error, reword),
+            }
         }
+    }
+}
+
+/// The answer to a refusal in other words. What broke is logged as everywhere.
+fn reworded(error: Error, reword: Reword) -> Response {
+    let mut refusal = match error {
+        Error::Refused(refusal) => refusal,
+        broken => {
+            let status = broken.into_response().status();
+            let code = Code::message(status, status.canonical_reason().unwrap_or_default());
+            Box::new(Refusal::from(code))
+        }
+    };
+    reword(&mut refusal);
+    Error::Refused(refusal).into_response()
+}
+
+impl Request {
+    /// Asks another route of this server, which takes `POST`, on behalf of the same caller: for a room that
+    /// says the same in other words. Guards and the check of origins were the first route's.
+    ///
+    /// # Errors
+    /// What the other route refuses.
+    pub async fn ask(&self, path: &str, body: Map<String, Json>) -> Result<Answer, Error> {
+        let Some(route) = self.auth.route(path) else {
+            return Err(Error::broken(format!("no room has the route POST {path}")));
+        };
+        let request = Self {
+            auth: self.auth.clone(),
+            method: Method::POST,
+            path: path.to_owned(),
+            params: Vec::new(),
+            headers: self.headers.clone(),
+            query: Map::new(),
+            body: Some(Json::Object(body)),
+            cookies: RequestCookies::default(),
+            now: self.now,
+            ip: self.ip.clone(),
+            id: self.id.clone(),
+            had_cookies: false,
+            also_trusted: self.also_trusted.clone(),
+        };
+        (route.handler)(request, false).await
+    }
+}
+
+impl Auth {
+    /// The route that takes a `POST` to this path.
+    fn route(&self, path: &str) -> Option<&Route> {
+        let mut routes = self.all_routes().0.iter();
+        routes.find(|route| route.doc.path == path && route.doc.method == Method::POST)
     }
 }
 

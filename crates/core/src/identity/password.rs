@@ -140,12 +140,24 @@ async fn decoy(auth: &Auth, name: &str, password: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells a user that their password was changed, in the transaction that changes it.
+/// A user's password was changed: ends what the older one gave, in the transaction that changes it.
 ///
 /// # Errors
-/// The outbox cannot be written.
-pub async fn tell_changed(request: &Request, db: &mut Db<'_>, user: &User) -> Result<(), Error> {
+/// The database cannot be written.
+pub async fn ended(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+    for seam in &auth.seams().password_replaced {
+        seam.password_replaced(auth, db, user).await?;
+    }
+    Ok(())
+}
+
+/// The same, and tells the user.
+///
+/// # Errors
+/// The database cannot be written.
+pub async fn changed(request: &Request, db: &mut Db<'_>, user: &User) -> Result<(), Error> {
     let auth = &request.auth;
+    ended(auth, db, &user.id).await?;
     if !auth.mailer().sends(PASSWORD_CHANGED) {
         return Ok(());
     }

@@ -143,6 +143,12 @@ impl Auth {
         let current = SessionUser { session, user };
         let mut cookies = hand_over(request, db, &current, Handed { remember: Some(remember) }).await?;
         cookies.extend(along);
+        for seam in &self.seams().session_begun {
+            if let Err(error) = seam.session_begun(request, db, &current, &mut cookies).await {
+                // As a refusal of `SessionMade`: the session is there.
+                return Err(error.with_cookies(cookies));
+            }
+        }
         Ok(SignedIn::Session(Box::new(current), cookies))
     }
 

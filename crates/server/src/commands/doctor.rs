@@ -96,6 +96,7 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
             secret(&config, report);
             addresses(&config, report);
             cookies(&config, report);
+            tokens(&config, report);
             database(&mut loaded, &config, report).await;
         }
     }
@@ -239,6 +240,29 @@ fn cookie_domain(domain: &str, base_url: &BaseUrl, report: &mut Report) {
     }
 }
 
+/// How services verify the tokens that users bring them.
+fn tokens(config: &Config, report: &mut Report) {
+    let jwt = match config.settings.plugins.get("jwt") {
+        None | Some(serde_json::Value::Bool(false)) => return,
+        Some(jwt) => jwt,
+    };
+    let text = |at: &str| jwt.pointer(at).and_then(serde_json::Value::as_str);
+    if text("/algorithm") == Some("HS256") {
+        return report.warn(
+            "tokens",
+            "are signed with JWT_SECRET (HS256): each service that verifies them can also make them, for any user, and a new secret has to reach all at once. \
+             That is for a service of your own whose library cannot fetch keys; otherwise take plugins.jwt.algorithm away, and services verify with the public keys at /jwks, which hold no secret and can be rotated",
+        );
+    }
+    let alg = text("/jwks/keyPairConfig/alg").unwrap_or("EdDSA");
+    let keys = match (text("/jwks/remoteUrl"), text("/jwks/jwksPath")) {
+        (Some(elsewhere), _) => elsewhere.to_owned(),
+        (None, path) => config.base_path.clone() + path.unwrap_or("/jwks"),
+    };
+    report
+        .ok("tokens", format!("are signed with {alg}; services verify them with the public keys at {keys}"));
+}
+
 async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
     if config.stateless {
         return report.ok("database", "none: sessions live in cookies, nothing is stored");
@@ -326,6 +350,7 @@ mod tests {
         secret(&config, &mut report);
         addresses(&config, &mut report);
         cookies(&config, &mut report);
+        tokens(&config, &mut report);
         report.text()
     }
 
@@ -380,6 +405,23 @@ warn  secret    is short or simple; production refuses it, make another with `po
 ok    baseURL   https://a.example
 warn  cookies   are not Secure although baseURL is https; remove advanced.useSecureCookies
 "#);
+    }
+
+    #[test]
+    fn how_tokens_are_verified_is_said_and_a_shared_secret_explained() {
+        let of = |jwt: serde_json::Value| {
+            let report = found(
+                json!({ "baseURL": "https://a.example", "plugins": { "jwt": jwt } }),
+                Environment::Production,
+            );
+            report.lines().last().unwrap().to_owned()
+        };
+        insta::assert_snapshot!(of(json!({})), @"ok    tokens    are signed with EdDSA; services verify them with the public keys at /api/auth/jwks");
+        insta::assert_snapshot!(of(json!({ "jwks": { "keyPairConfig": { "alg": "RS256" }, "jwksPath": "/keys" } })), @"ok    tokens    are signed with RS256; services verify them with the public keys at /api/auth/keys");
+        let shared = of(json!({ "algorithm": "HS256", "secret": "a secret that services share, Q7x!" }));
+        assert!(shared.starts_with("warn  tokens ") && shared.contains("public keys at /jwks"), "{shared}");
+        assert!(!shared.contains("services share"), "{shared}");
+        assert!(!of(json!(false)).contains("tokens"));
     }
 
     #[test]

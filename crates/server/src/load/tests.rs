@@ -321,6 +321,30 @@ fn versioned_secrets_and_origins_come_as_comma_lists() {
 }
 
 #[test]
+fn the_shared_secret_of_tokens_comes_from_the_environment_where_it_signs() {
+    const SHARED: &str = "a secret that services share, Q7x!";
+    let hs256 = "secret = \"x\"\n[plugins.jwt]\nalgorithm = \"HS256\"\n";
+    let loaded = toml(hs256, [("JWT_SECRET", SHARED)]).unwrap();
+    assert_eq!(loaded.settings.plugins["jwt"]["secret"], SHARED);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let loaded =
+        toml("secret = \"x\"", [("PORTCULLIS__PLUGINS__JWT__ALGORITHM", "HS256"), ("JWT_SECRET", SHARED)]);
+    assert_eq!(loaded.unwrap().settings.plugins["jwt"]["secret"], SHARED);
+    insta::assert_snapshot!(
+        toml(hs256, [("JWT_SECRET", " a secret with a space before it, Q7x!")]).unwrap_err(),
+        @"JWT_SECRET: has spaces around it, which services may take for a part of the secret"
+    );
+
+    // Elsewhere it is somebody else's, and what is not there is not switched on by it.
+    let loaded = toml("secret = \"x\"\n[plugins.jwt]\n", [("JWT_SECRET", SHARED)]).unwrap();
+    assert_eq!(loaded.settings.plugins["jwt"].get("secret"), None);
+    assert!(loaded.warnings[0].starts_with("JWT_SECRET is set and has no effect"), "{:?}", loaded.warnings);
+    let loaded = toml("secret = \"x\"\n[plugins.bearer]\n", [("JWT_SECRET", SHARED)]).unwrap();
+    assert_eq!(loaded.settings.plugins.get("jwt"), None);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
 fn variables_that_do_nothing_are_mentioned() {
     let loaded = toml(
         "",

@@ -21,7 +21,9 @@ mod store;
 #[cfg(feature = "testing")]
 mod tests;
 
-pub use options::{AdapterOptions, JwksOptions, KeyPairOptions, Options, SchemaOptions, TokenOptions};
+pub use options::{
+    AdapterOptions, JwksOptions, KeyPairOptions, Options, Payload, SchemaOptions, TokenOptions,
+};
 pub use store::Jwk;
 
 use issued::Issued;
@@ -82,12 +84,16 @@ impl Feature for Jwt {
         if options.session_cookie_cache {
             seams.cache_signer = Some(self.clone());
         }
+        if options.issue_on_sign_in {
+            seams.session_begun.push(self.clone());
+        }
+        seams.access_tokens = Some(self.clone());
         if !options.disable_setting_jwt_header {
             seams.view_session.push(self);
         }
     }
 
-    fn check(&self, config: &Config) -> Result<(), ConfigError> {
-        self.keys.rules.fit(config)
+    fn check(&self, config: &Config, schema: &Schema) -> Result<(), ConfigError> {
+        self.keys.rules.fit(config, schema)
     }
 }

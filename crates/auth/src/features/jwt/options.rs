@@ -1,9 +1,13 @@
 //! `plugins.jwt`: as written, and checked.
 
 use portcullis_core::clock::Timestamp;
-use portcullis_core::config::{CacheStrategy, Config, ConfigError, TableNames};
-use portcullis_core::crypto::Algorithm;
+use portcullis_core::config::{
+    CacheStrategy, Config, ConfigError, Environment, TableNames, is_weak, nearest,
+};
+use portcullis_core::crypto::{Algorithm, Secret};
 use portcullis_core::hooks::Callback;
+use portcullis_core::identity::User;
+use portcullis_core::store::Schema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -14,6 +18,12 @@ use super::store::Jwk;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
+    /// `HS256`: tokens are signed with `secret`, which every service has that verifies them. Ours.
+    pub algorithm: Option<String>,
+    /// The shared secret of `HS256`; at least 32 bytes. Ours.
+    pub secret: Option<Secret>,
+    /// `set-auth-jwt` at sign-in already. Ours.
+    pub issue_on_sign_in: bool,
     /// The keys.
     pub jwks: JwksOptions,
     /// The tokens.
@@ -70,18 +80,44 @@ pub struct TokenOptions {
     pub audience: Option<Json>,
     /// `exp`: a time span after `iat` (`"15m"`, the default), or a fixed time.
     pub expiration_time: Option<Json>,
-    /// `(session)` gives the claims. Default: the user.
-    pub define_payload: Option<Callback>,
+    /// The claims. Default: the user.
+    pub define_payload: Option<Payload>,
     /// `(session)` gives `sub`. Default: the user's id.
     pub get_subject: Option<Callback>,
     /// `(claims, header, {signingKeyId, signingAlgorithm})` gives the token.
     pub sign: Option<Callback>,
 }
 
+/// `plugins.jwt.jwt.definePayload`.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    /// `(session)` gives them.
+    Callback(Callback),
+    /// Fields of the user by name, and `sid`: the session's id. Ours.
+    Claims(Vec<String>),
+}
+
+impl From<Callback> for Payload {
+    fn from(callback: Callback) -> Self {
+        Self::Callback(callback)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Json::deserialize(deserializer)? {
+            list @ Json::Array(_) => serde_json::from_value(list).map(Self::Claims),
+            other => serde_json::from_value(other).map(Self::Callback),
+        }
+        .map_err(serde::de::Error::custom)
+    }
+}
+
 impl TokenOptions {
     /// Have functions of the operator's a say in each token?
     pub(super) fn asks(&self) -> bool {
-        self.define_payload.is_some() || self.get_subject.is_some() || self.sign.is_some()
+        let defines = matches!(self.define_payload, Some(Payload::Callback(_)));
+        defines || self.get_subject.is_some() || self.sign.is_some()
     }
 }
 
@@ -102,6 +138,9 @@ pub struct SchemaOptions {
     /// The table.
     pub jwks: TableNames,
 }
+
+/// The claim of the session's id (OpenID Connect Front-Channel Logout 1.0 §3), among names of `definePayload`.
+pub(super) const SESSION_ID: &str = "sid";
 
 /// A kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +180,13 @@ pub(super) struct Rules {
     pub jwks_path: String,
     pub rotation: Option<i64>,
     pub grace: i64,
+    /// The secret of HS256, in place of all keys.
+    pub shared: Option<Secret>,
     pub written: Options,
 }
+
+/// What HS256 needs (RFC 7518 §3.2: a key of the hash's size or larger).
+const SECRET_BYTES: usize = 32;
 
 fn wrong(key: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError::new(format!("plugins.jwt.{key}"), problem)
@@ -175,6 +219,7 @@ impl KeyKind {
 
 impl Rules {
     pub fn read(written: Options) -> Result<Self, ConfigError> {
+        let shared = shared(&written)?;
         let jwks = &written.jwks;
         if written.jwt.sign.is_some() && jwks.remote_url.is_none() {
             return Err(wrong("jwks.remoteUrl", "must be set when `jwt.sign` is"));
@@ -219,19 +264,28 @@ impl Rules {
             jwks_path: jwks_path(jwks.jwks_path.as_deref())?,
             rotation,
             grace,
+            shared,
             written: audience_is_text(written)?,
         })
     }
 
     /// Whether they fit everything else.
-    pub fn fit(&self, config: &Config) -> Result<(), ConfigError> {
+    pub fn fit(&self, config: &Config, schema: &Schema) -> Result<(), ConfigError> {
+        if let Some(secret) = &self.shared {
+            fits(secret, config)?;
+        }
+        let chosen = match &self.written.jwt.define_payload {
+            None => None,
+            Some(Payload::Callback(_)) => Some(&[][..]),
+            Some(Payload::Claims(names)) => Some(names.as_slice()),
+        };
+        known(chosen.unwrap_or_default(), schema)?;
         let claims = ["iss", "aud", "exp", "nbf", "iat", "jti"];
         let fields = &config.settings.user.additional_fields.0;
-        if self.written.jwt.define_payload.is_none()
-            && let Some((name, _)) = fields
-                .iter()
-                .find(|(name, field)| claims.contains(&name.as_str()) && field.input != Some(false))
-        {
+        let shown = |name: &String| chosen.is_none_or(|chosen| chosen.contains(name));
+        if let Some((name, _)) = fields.iter().find(|(name, field)| {
+            claims.contains(&name.as_str()) && field.input != Some(false) && shown(name)
+        }) {
             return Err(ConfigError::new(
                 format!("user.additionalFields.{name}"),
                 "is a claim of the tokens that `plugins.jwt` makes of users: set `input: false`, or choose the claims with `plugins.jwt.jwt.definePayload`",
@@ -265,6 +319,84 @@ impl Rules {
         let other = self.others.iter().find(|kind| kind.alg == alg);
         other.copied().or_else(|| (self.primary.alg == alg).then_some(self.primary))
     }
+}
+
+/// The secret of HS256, if that is what signs.
+fn shared(written: &Options) -> Result<Option<Secret>, ConfigError> {
+    let how = "set JWT_SECRET, here and for the services that verify; `portcullis secret` makes one";
+    match written.algorithm.as_deref() {
+        None if written.secret.is_some() => Err(wrong(
+            "secret",
+            "is for `algorithm = \"HS256\"` only; the keys that sign otherwise are made here",
+        )),
+        None => Ok(None),
+        Some("HS256") => {
+            let Some(secret) = &written.secret else {
+                return Err(wrong("secret", format!("is missing, and HS256 signs with it: {how}")));
+            };
+            if secret.expose().len() < SECRET_BYTES {
+                return Err(wrong("secret", format!("has fewer than {SECRET_BYTES} bytes: {how}")));
+            }
+            let keys = [
+                ("jwks.keyPairConfig", written.jwks.key_pair_config.is_some()),
+                ("jwks.keyPairConfigs", !written.jwks.key_pair_configs.is_empty()),
+                ("jwks.rotationInterval", written.jwks.rotation_interval.is_some()),
+                ("jwks.gracePeriod", written.jwks.grace_period.is_some()),
+                ("jwks.remoteUrl", written.jwks.remote_url.is_some()),
+                ("jwt.sign", written.jwt.sign.is_some()),
+                ("adapter.getJwks", written.adapter.get_jwks.is_some()),
+                ("sessionCookieCache", written.session_cookie_cache),
+            ];
+            match keys.iter().find(|(_, is_set)| *is_set) {
+                Some((key, _)) => {
+                    Err(wrong(key, "is about keys that are published, and `algorithm = \"HS256\"` has none"))
+                }
+                None => Ok(Some(secret.clone())),
+            }
+        }
+        Some(other) => Err(wrong(
+            "algorithm",
+            format!("`{other}` is not `HS256`; the kind of published keys is `jwks.keyPairConfig.alg`"),
+        )),
+    }
+}
+
+/// Whoever verifies HS256 has the secret, and could sign whatever else it signs.
+fn fits(secret: &Secret, config: &Config) -> Result<(), ConfigError> {
+    let settings = &config.settings;
+    let versions = settings.secrets.iter().flatten().map(|one| one.value.as_str());
+    if versions.chain(settings.secret.as_deref()).any(|own| own == secret.expose()) {
+        return Err(wrong(
+            "secret",
+            "is the server's own secret: services that verify tokens could make sessions; make another with `portcullis secret`",
+        ));
+    }
+    if config.environment == Environment::Production && is_weak(secret.expose()) {
+        let problem = "is a default or too weak for production; make one with `portcullis secret`";
+        return Err(wrong("secret", problem));
+    }
+    Ok(())
+}
+
+/// The names in `definePayload` are fields of the user that tokens may show.
+fn known(names: &[String], schema: &Schema) -> Result<(), ConfigError> {
+    let Some(user) = schema.get(User::KEY) else { return Ok(()) };
+    let shown = || user.columns.iter().filter(|column| column.returned).map(|column| &*column.key);
+    for (index, name) in names.iter().enumerate() {
+        let key = format!("jwt.definePayload.{index}");
+        if name == SESSION_ID || shown().any(|known| known == name) {
+            continue;
+        }
+        if user.column(name).is_some() {
+            return Err(wrong(
+                &key,
+                format!("`{name}` is hidden (`returned: false`), and tokens can be read"),
+            ));
+        }
+        let hint = nearest(name, shown().chain([SESSION_ID]));
+        return Err(wrong(&key, format!("`{name}` is no field of the user{hint}")));
+    }
+    Ok(())
 }
 
 fn expiry(written: Option<&Json>) -> Result<Expiry, ConfigError> {

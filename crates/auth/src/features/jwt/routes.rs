@@ -9,7 +9,7 @@ use portcullis_core::http::{Answer, Call, Routes};
 use serde_json::json;
 
 use super::keys::{Asker, Keys};
-use super::service;
+use super::service::{self, Further};
 
 pub(super) fn routes(keys: &Arc<Keys>) -> Routes {
     let (published, signing) = (Arc::clone(keys), Arc::clone(keys));
@@ -21,7 +21,7 @@ pub(super) fn routes(keys: &Arc<Keys>) -> Routes {
 
 /// The public keys, for those who verify tokens.
 async fn get_jwks(keys: Arc<Keys>, call: Call<(), Anyone>) -> Result<Answer, Error> {
-    if keys.rules.written.jwks.remote_url.is_some() {
+    if keys.rules.written.jwks.remote_url.is_some() || keys.rules.shared.is_some() {
         return Err(Code::bare(StatusCode::NOT_FOUND).into());
     }
     let mut db = call.auth().db();
@@ -31,6 +31,6 @@ async fn get_jwks(keys: Arc<Keys>, call: Call<(), Anyone>) -> Result<Answer, Err
 /// A token for the caller. The store is asked: a revoked session gets none, whatever its cache says.
 async fn get_token(keys: Arc<Keys>, call: Call<(), Sensitive>) -> Result<Answer, Error> {
     let mut db = call.auth().db();
-    let token = service::token_for(&keys, &call.request, &mut db, &call.session, None).await?;
+    let token = service::token_for(&keys, &call.request, &mut db, &call.session, Further::default()).await?;
     Ok(Answer::value(json!({ "token": token })))
 }

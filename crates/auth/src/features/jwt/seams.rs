@@ -8,14 +8,14 @@ use portcullis_core::auth::Auth;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::crypto::Algorithm;
 use portcullis_core::error::Error;
-use portcullis_core::http::Request;
+use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{CacheSigner, SessionUser};
-use portcullis_core::seams::{View, ViewSession};
+use portcullis_core::seams::{AccessTokens, SessionBegun, View, ViewSession};
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json};
 
 use super::keys::Asker;
-use super::service::How;
+use super::service::{Further, How};
 use super::{Jwt, service};
 
 impl Jwt {
@@ -57,7 +57,7 @@ impl Jwt {
     ) -> Result<HeaderValue, Error> {
         let mut db = request.auth.db();
         // What the operator's functions say may be another thing each time.
-        let key = match self.keys.rules.written.jwt.asks() {
+        let key = match self.keys.rules.written.jwt.asks() || self.keys.rules.shared.is_some() {
             true => None,
             false => Some(self.keys.signing(Asker::of(request), &mut db, None).await?),
         };
@@ -65,7 +65,8 @@ impl Jwt {
         if let Some(header) = key.as_ref().and_then(|key| self.issued.find(request, current, key, reuse)) {
             return Ok(header);
         }
-        let token = service::token_for(&self.keys, request, &mut db, current, key.clone()).await?;
+        let further = Further { key: key.clone(), ..Further::default() };
+        let token = service::token_for(&self.keys, request, &mut db, current, further).await?;
         let header = HeaderValue::from_str(&token).map_err(Error::broken)?;
         if let Some(key) = key.filter(|_| remembered) {
             self.issued.keep(request, current, key, &header);
@@ -74,27 +75,73 @@ impl Jwt {
     }
 }
 
+/// `set-auth-jwt`, readable for scripts. A key or webhook that fails leaves the header out: the session
+/// itself is good. What a webhook of the operator's refuses is refused.
+fn headers(token: Result<HeaderValue, Error>) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    match token {
+        Ok(token) => Ok(vec![
+            (HeaderName::from_static("set-auth-jwt"), token),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("set-auth-jwt")),
+        ]),
+        Err(Error::Broken(source)) => {
+            tracing::error!(error = %source, "jwt: a session goes without set-auth-jwt");
+            Ok(Vec::new())
+        }
+        Err(refused) => Err(refused),
+    }
+}
+
+#[async_trait]
+impl SessionBegun for Jwt {
+    async fn session_begun(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        current: &SessionUser,
+        cookies: &mut Cookies,
+    ) -> Result<(), Error> {
+        let token = service::token_for(&self.keys, request, db, current, Further::default()).await;
+        let token = token.and_then(|token| HeaderValue::from_str(&token).map_err(Error::broken));
+        for (name, value) in headers(token)? {
+            cookies.push_header(name, value);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AccessTokens for Jwt {
+    async fn issue(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        current: &SessionUser,
+        seconds: i64,
+        claims: Map<String, Json>,
+    ) -> Result<String, Error> {
+        let further = Further { seconds: Some(seconds), claims, ..Further::default() };
+        service::token_for(&self.keys, request, db, current, further).await
+    }
+
+    async fn read(
+        &self,
+        request: &Request,
+        db: &mut Db<'_>,
+        token: &str,
+    ) -> Result<Option<Map<String, Json>>, Error> {
+        service::verify(&self.keys, Asker::of(request), db, token, None).await
+    }
+}
+
 #[async_trait]
 impl ViewSession for Jwt {
-    /// `set-auth-jwt`. A key or webhook that fails leaves the header out: the session itself is good.
-    /// What a webhook of the operator's refuses is refused.
     async fn view(
         &self,
         request: &Request,
         current: &Arc<SessionUser>,
         body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-        match self.header(request, current, body.is_remembered()).await {
-            Ok(token) => Ok(vec![
-                (HeaderName::from_static("set-auth-jwt"), token),
-                (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("set-auth-jwt")),
-            ]),
-            Err(Error::Broken(source)) => {
-                tracing::error!(error = %source, "jwt: /get-session goes without set-auth-jwt");
-                Ok(Vec::new())
-            }
-            Err(refused) => Err(refused),
-        }
+        headers(self.header(request, current, body.is_remembered()).await)
     }
 }
 

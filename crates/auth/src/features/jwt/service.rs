@@ -1,7 +1,7 @@
 //! What the tokens say, how they are signed, and which are believed.
 
 use portcullis_core::clock::Timestamp;
-use portcullis_core::crypto::{Algorithm, Expect, Header, verify_jwt};
+use portcullis_core::crypto::{Algorithm, Expect, Header, seal_hs256, verify_hs256, verify_jwt};
 use portcullis_core::error::Error;
 use portcullis_core::http::Request;
 use portcullis_core::identity::SessionUser;
@@ -9,7 +9,7 @@ use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json, json};
 
 use super::keys::{Asker, Keys, SigningKey};
-use super::options::Expiry;
+use super::options::{Expiry, Payload, SESSION_ID};
 use super::span;
 
 /// `typ` of a session cookie cache (better-auth 1.7.6 `cookies/jwt`).
@@ -37,13 +37,24 @@ pub(super) async fn jwks(keys: &Keys, asker: Asker<'_>, db: &mut Db<'_>) -> Resu
     Ok(json!({ "keys": published }))
 }
 
-/// A token for the holder of a session; signed with this key, if it is known already.
+/// What a token has beside the configured claims.
+#[derive(Default)]
+pub(super) struct Further {
+    /// The key that signs, if it is known already.
+    pub key: Option<SigningKey>,
+    /// Lifetime in seconds, in place of `expirationTime`.
+    pub seconds: Option<i64>,
+    /// More claims; they take the place of configured ones.
+    pub claims: Map<String, Json>,
+}
+
+/// A token for the holder of a session.
 pub(super) async fn token_for(
     keys: &Keys,
     request: &Request,
     db: &mut Db<'_>,
     current: &SessionUser,
-    key: Option<SigningKey>,
+    further: Further,
 ) -> Result<String, Error> {
     let auth = &request.auth;
     let options = &keys.rules.written.jwt;
@@ -51,7 +62,12 @@ pub(super) async fn token_for(
     claims.insert("iat".into(), request.now.seconds().into());
     match &options.define_payload {
         None => claims.extend(current.user.view(auth)),
-        Some(define) => {
+        Some(Payload::Claims(names)) => {
+            let mut user = current.user.view(auth);
+            user.insert(SESSION_ID.into(), current.session.id.as_str().into());
+            claims.extend(names.iter().filter_map(|name| user.remove_entry(name)));
+        }
+        Some(Payload::Callback(define)) => {
             let args = vec![Json::Object(current.view(auth))];
             match define.call(auth.outbound(), "plugins.jwt.jwt.definePayload", args).await? {
                 Json::Object(defined) => claims.extend(defined),
@@ -59,6 +75,10 @@ pub(super) async fn token_for(
                 _ => return Err(Error::broken("jwt.definePayload: the answer is not an object")),
             }
         }
+    }
+    if keys.rules.shared.is_some() {
+        // What services that know the secret look for; Better Auth has no such tokens.
+        claims.entry("user_id").or_insert_with(|| current.user.id.as_str().into());
     }
     let subject = match &options.get_subject {
         None => Json::Null,
@@ -73,7 +93,12 @@ pub(super) async fn token_for(
         _ => return Err(Error::broken("jwt.getSubject: the answer is not a text")),
     };
     claims.insert("sub".into(), subject.into());
-    sign(keys, Asker::of(request), db, claims, key.map_or(How::Alg(None), How::Key)).await
+    if let Some(seconds) = further.seconds {
+        claims.insert("iat".into(), request.now.seconds().into());
+        claims.insert("exp".into(), request.now.seconds().saturating_add(seconds).into());
+    }
+    claims.extend(further.claims);
+    sign(keys, Asker::of(request), db, claims, further.key.map_or(How::Alg(None), How::Key)).await
 }
 
 /// What signs.
@@ -133,6 +158,13 @@ pub(super) async fn sign(
             _ => Err(Error::broken("jwt.sign: the answer is not a text")),
         };
     }
+    if let Some(secret) = &keys.rules.shared {
+        if let How::Alg(Some(alg)) = with {
+            return Err(Error::broken(format!("jwt: no key for {alg}: plugins.jwt.algorithm is HS256")));
+        }
+        let typ = Map::from_iter([("typ".to_owned(), Json::from("JWT"))]);
+        return Ok(seal_hs256(secret, typ, &claims)?);
+    }
     let key = match with {
         How::Alg(alg) => keys.signing(asker, db, alg).await?,
         How::Key(key) => key,
@@ -190,13 +222,16 @@ pub(super) async fn verify(
 }
 
 /// The claims, if the key that the header names is ours and signed them with the algorithm that its
-/// row says: the token's own `alg` only has to agree.
+/// row says: the token's own `alg` only has to agree. With a shared secret that is HS256, and no other.
 async fn signed_by_us(
     keys: &Keys,
     asker: Asker<'_>,
     db: &mut Db<'_>,
     token: &str,
 ) -> Result<Option<Map<String, Json>>, Error> {
+    if let Some(secret) = &keys.rules.shared {
+        return Ok(verify_hs256(secret, token, asker.now));
+    }
     let Some(kid) = Header::of(token).and_then(|header| header.kid) else { return Ok(None) };
     let Some(key) = keys.verifying(asker, db, &kid).await? else { return Ok(None) };
     Ok(verify_jwt(key.alg, &key.jwk, token))

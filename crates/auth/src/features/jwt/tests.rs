@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use portcullis_core::config::{Config, Environment, Settings, read};
-use portcullis_core::crypto::{Algorithm, KeyPair, Secret, Secrets, base64url, peek, sign_hs256, verify_jwt};
+use portcullis_core::crypto::{
+    Algorithm, KeyPair, Secret, Secrets, base64url, hmac_sha256, peek, sign_hs256, verify_jwt,
+};
 use portcullis_core::error::{Code, Error};
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::Request;
-use portcullis_core::identity::CacheSigner;
-use portcullis_core::store::{Filter, Row};
+use portcullis_core::identity::{CacheSigner, User};
+use portcullis_core::store::{Filter, Row, Schema};
 use portcullis_core::testing::{Actor, TestApp, Told};
 use serde_json::{Map, Value as Json, json};
 
@@ -349,7 +351,7 @@ async fn private_members_in_a_public_column_are_not_published() {
 #[tokio::test]
 async fn when_a_token_cannot_be_made_the_session_is_answered_all_the_same() {
     let failing = Callback::native(|_, _| async { Err(Error::broken("the webhook is away")) });
-    let jwt = room(json!({}), |options| options.jwt.define_payload = Some(failing));
+    let jwt = room(json!({}), |options| options.jwt.define_payload = Some(failing.into()));
     let app = app_with(&jwt, json!({})).await;
     let ada = app.user("ada").await;
     let reply = ada.get("/get-session").await;
@@ -371,7 +373,7 @@ async fn the_operator_defines_payload_and_subject() {
     let payload = told.answering(json!({ "role": "admin", "exp": "2h", "nbf": null, "aud": ["a", "b"] }));
     let subject = told.answering(json!("ada-1"));
     let jwt = room(json!({ "jwt": { "issuer": "https://me.test", "expirationTime": "1h" } }), |options| {
-        options.jwt.define_payload = Some(payload);
+        options.jwt.define_payload = Some(payload.into());
         options.jwt.get_subject = Some(subject);
     });
     let app = app_with(&jwt, json!({})).await;
@@ -393,7 +395,7 @@ async fn the_operator_defines_payload_and_subject() {
 async fn the_operators_refusal_is_the_answer() {
     let refusing =
         Callback::native(|_, _| async { Err(Error::from(Code::new(403, "NO_TOKENS", "no tokens for you"))) });
-    let jwt = room(json!({}), |options| options.jwt.define_payload = Some(refusing));
+    let jwt = room(json!({}), |options| options.jwt.define_payload = Some(refusing.into()));
     let app = app_with(&jwt, json!({})).await;
     let ada = app.user("ada").await;
     ada.get("/token").await.refused(403, "NO_TOKENS");
@@ -775,7 +777,8 @@ fn options_that_do_not_fit_the_rest_are_refused() {
     };
     let check = |options: Json, settings: Json| {
         let jwt = Jwt::new(options).unwrap();
-        portcullis_core::feature::Feature::check(&jwt, &config(settings)).map_err(|error| error.key)
+        let schema = Schema::new(vec![User::table()]);
+        portcullis_core::feature::Feature::check(&jwt, &config(settings), &schema).map_err(|error| error.key)
     };
     let strategy = |name: &str| json!({ "session": { "cookieCache": { "strategy": name } } });
     let cache = json!({ "sessionCookieCache": true });
@@ -790,6 +793,186 @@ fn options_that_do_not_fit_the_rest_are_refused() {
     let field = |input: bool| json!({ "user": { "additionalFields": { "aud": { "type": "string", "input": input } } } });
     assert_eq!(check(json!({}), field(true)), Err("user.additionalFields.aud".into()));
     assert_eq!(check(json!({}), field(false)), Ok(()));
+    let chosen = |names: Json| json!({ "jwt": { "definePayload": names } });
+    assert_eq!(check(chosen(json!(["email"])), field(true)), Ok(()));
+    assert_eq!(
+        check(chosen(json!(["email", "aud"])), field(true)),
+        Err("plugins.jwt.jwt.definePayload.1".into())
+    );
+    assert_eq!(check(shared(SHARED), json!({})), Ok(()));
+    assert_eq!(check(shared(SECRET), json!({})), Err("plugins.jwt.secret".into()), "the server's own");
+    let versions =
+        json!({ "secrets": [{ "version": 2, "value": SHARED }, { "version": 1, "value": SECRET }] });
+    assert_eq!(check(shared(SHARED), versions), Err("plugins.jwt.secret".into()));
+}
+
+const SHARED: &str = "a secret that services share, Q7x!";
+
+fn shared(secret: &str) -> Json {
+    json!({ "algorithm": "HS256", "secret": secret })
+}
+
+/// The claims, verified as a service does that has the secret and nothing of ours.
+fn by_secret(token: &str) -> Option<Map<String, Json>> {
+    let (input, tag) = token.rsplit_once('.')?;
+    let good = base64url(&hmac_sha256(SHARED.as_bytes(), input.as_bytes())) == tag;
+    good.then(|| peek(token).unwrap().1)
+}
+
+#[tokio::test]
+async fn a_shared_secret_signs_what_its_holders_verify() {
+    let mut options = shared(SHARED);
+    options["issueOnSignIn"] = true.into();
+    let jwt = Jwt::new(options).unwrap();
+    let role = json!({ "user": { "additionalFields": { "role": { "type": "string", "defaultValue": "editor", "input": false } } } });
+    let app = app_with(&jwt, role).await;
+    let ada = app.user("ada").await;
+    let token = token(&ada).await;
+    let claims = by_secret(&token).expect("good");
+    let id = ada.get("/get-session").await.expect(200)["user"]["id"].clone();
+    assert_eq!(claims["sub"], id);
+    assert_eq!(claims["user_id"], id);
+    assert_eq!(claims["email"], "ada@example.com");
+    assert_eq!(claims["name"], "ada");
+    assert_eq!(claims["role"], "editor");
+    assert_eq!(claims["exp"], claims["iat"].as_i64().unwrap() + 900);
+    let (header, _) = peek(&token).unwrap();
+    assert_eq!(Json::Object(header), json!({ "alg": "HS256", "typ": "JWT" }));
+
+    // Wherever tokens come from, they are these.
+    assert!(by_secret(ada.get("/get-session").await.header("set-auth-jwt")).is_some());
+    let body = json!({ "email": "ada@example.com", "password": "correct horse" });
+    let signed_in = app.actor().post("/sign-in/email", body).await;
+    assert!(by_secret(signed_in.header("set-auth-jwt")).is_some());
+    let own = jwt.sign_jwt(&app.auth, map(json!({ "sub": "x" })), None).await.unwrap();
+    assert!(by_secret(&own).is_some());
+    jwt.sign_jwt(&app.auth, Map::new(), Some(Algorithm::ES256)).await.unwrap_err();
+
+    // Nothing is published, and no key is made.
+    app.actor().get("/jwks").await.expect(404);
+    assert!(rows(&app).await.is_empty());
+
+    // The room believes them, while they are good, and no others.
+    assert!(jwt.verify_jwt(&app.auth, &token, None).await.unwrap().is_some());
+    let (head, rest) = token.split_once('.').unwrap();
+    let (payload, tag) = rest.split_once('.').unwrap();
+    let none = base64url(br#"{"alg":"none","typ":"JWT"}"#);
+    for forged in
+        [format!("{none}.{payload}."), format!("{none}.{payload}.{tag}"), format!("{head}.{payload}.")]
+    {
+        assert_eq!(jwt.verify_jwt(&app.auth, &forged, None).await.unwrap(), None, "{forged}");
+    }
+    let by_own = sign_hs256(&Secret::from(SECRET), &claims, app.auth.clock().now(), 60).unwrap();
+    assert_eq!(jwt.verify_jwt(&app.auth, &by_own, None).await.unwrap(), None);
+    app.advance(900);
+    assert_eq!(jwt.verify_jwt(&app.auth, &token, None).await.unwrap(), None);
+}
+
+#[test]
+fn a_shared_secret_is_long_and_has_no_keys_beside_it() {
+    for (more, key) in [
+        (json!({ "secret": "thirty-one bytes are one too fe" }), "secret"),
+        (json!({ "secret": null }), "secret"),
+        (json!({ "algorithm": null }), "secret"),
+        (json!({ "algorithm": "HS512" }), "algorithm"),
+        (json!({ "algorithm": "EdDSA" }), "algorithm"),
+        (json!({ "algorithm": "none" }), "algorithm"),
+        (json!({ "jwks": { "keyPairConfig": { "alg": "ES256" } } }), "jwks.keyPairConfig"),
+        (json!({ "jwks": { "rotationInterval": 60 } }), "jwks.rotationInterval"),
+        (json!({ "jwt": { "sign": { "webhook": "http://x.test" } } }), "jwt.sign"),
+        (json!({ "sessionCookieCache": true }), "sessionCookieCache"),
+    ] {
+        let mut options = map(shared(SHARED));
+        options.extend(map(more.clone()));
+        let refused = Jwt::new(Json::Object(options)).unwrap_err();
+        assert_eq!(refused.key, format!("plugins.jwt.{key}"), "{more}");
+        assert!(!refused.to_string().contains(SHARED), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_claims_is_what_tokens_say() {
+    let app = app(json!({ "jwt": { "definePayload": ["email", "sid", "id"] } })).await;
+    let ada = app.user("ada").await;
+    let claims = verified(&app, "/jwks", &token(&ada).await).await.unwrap();
+    let names: Vec<_> = claims.keys().collect();
+    assert_eq!(names, ["iat", "email", "sid", "id", "sub", "exp", "iss", "aud"]);
+    assert_eq!(claims["sid"], ada.get("/get-session").await.expect(200)["session"]["id"]);
+
+    // In HS256 the id goes along under the name that services look for.
+    let mut options = shared(SHARED);
+    options["jwt"] = json!({ "definePayload": ["name"] });
+    let ada = TestApp::start(LIST, json!({ "plugins": { "jwt": options } })).await.user("ada").await;
+    let claims = by_secret(&token(&ada).await).unwrap();
+    assert_eq!(claims.keys().collect::<Vec<_>>(), ["iat", "name", "user_id", "sub", "exp", "iss", "aud"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_no_user_has_or_nobody_may_see_is_refused_at_start() {
+    let refused = async |names: Json| {
+        let settings = json!({
+            "secret": SECRET, "database": "sqlite::memory:",
+            "user": { "additionalFields": { "note": { "type": "string", "returned": false } } },
+            "plugins": { "username": {}, "jwt": { "jwt": { "definePayload": names } } },
+        });
+        let settings: Settings = read("", settings).unwrap();
+        crate::Auth::builder().settings(settings).build().await.err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(json!(["email", "username"])).await, None, "a room's field is one");
+    let text = refused(json!(["emial"])).await.unwrap();
+    assert!(
+        text.contains("plugins.jwt.jwt.definePayload.0") && text.contains("did you mean `email`?"),
+        "{text}"
+    );
+    assert!(refused(json!(["note"])).await.unwrap().contains("hidden"));
+}
+
+#[tokio::test]
+async fn sign_in_and_sign_up_hand_out_a_token_at_once_if_told_to() {
+    let app = app(json!({ "issueOnSignIn": true })).await;
+    let body = json!({ "email": "ada@example.com", "password": "correct horse", "name": "ada" });
+    let ada = app.actor();
+    let signed_up = ada.post("/sign-up/email", body.clone()).await;
+    signed_up.expect(200);
+    let signed_in = app.actor().post("/sign-in/email", body.clone()).await;
+    let id = signed_in.expect(200)["user"]["id"].clone();
+    for reply in [&signed_up, &signed_in] {
+        assert_eq!(verified(&app, "/jwks", reply.header("set-auth-jwt")).await.unwrap()["sub"], id);
+        assert_eq!(reply.header("access-control-expose-headers"), "set-auth-jwt");
+    }
+    let mut wrong = body.clone();
+    wrong["password"] = "wrong horse".into();
+    assert_eq!(app.actor().post("/sign-in/email", wrong).await.header("set-auth-jwt"), "");
+
+    // A session that is extended is no sign-in: the header of /get-session is there once.
+    app.advance(86_400 + 1);
+    let reply = ada.get("/get-session").await;
+    assert_eq!(reply.headers.get_all("set-auth-jwt").iter().count(), 1);
+    assert_eq!(reply.header("access-control-expose-headers"), "set-auth-jwt");
+
+    let without = self::app(json!({})).await;
+    without.user("ada").await;
+    assert_eq!(without.actor().post("/sign-in/email", body).await.header("set-auth-jwt"), "");
+}
+
+#[tokio::test]
+async fn before_the_second_factor_there_is_no_token() {
+    let settings =
+        json!({ "secret": SECRET, "plugins": { "jwt": { "issueOnSignIn": true }, "twoFactor": {} } });
+    let app = TestApp::start(LIST, settings).await;
+    let ada = app.user("ada").await;
+    let password = "correct horse";
+    let enabled = ada.post("/two-factor/enable", json!({ "password": password })).await.expect(200);
+    let code = enabled["backupCodes"][0].clone();
+    app.auth.db().update(User::KEY, &Filter::All, Row::new().with("twoFactorEnabled", true)).await.unwrap();
+    let bob = app.actor();
+    let body = json!({ "email": "ada@example.com", "password": password });
+    let asked = bob.post("/sign-in/email", body).await;
+    assert_eq!(asked.expect(200)["twoFactorRedirect"], true);
+    assert_eq!(asked.header("set-auth-jwt"), "");
+    let proven = bob.post("/two-factor/verify-backup-code", json!({ "code": code })).await;
+    proven.expect(200);
+    assert!(verified(&app, "/jwks", proven.header("set-auth-jwt")).await.is_some());
 }
 
 #[tokio::test]

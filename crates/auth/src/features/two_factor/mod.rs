@@ -67,7 +67,7 @@ impl Feature for TwoFactor {
         vec![code.mailed_if(otp.send_by_mail)]
     }
 
-    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+    fn check(&self, config: &Config, _: &Schema) -> Result<(), ConfigError> {
         let otp = &self.options.otp_options;
         if otp.send_by_mail && otp.send_otp.is_none() && matches!(config.mail.delivery, Delivery::None) {
             let problem = "needs a mailer; set mail.smtp or mail.send";

@@ -65,7 +65,7 @@ impl Feature for Username {
         routes::routes(&self.0)
     }
 
-    fn check(&self, _: &Config) -> Result<(), ConfigError> {
+    fn check(&self, _: &Config, _: &Schema) -> Result<(), ConfigError> {
         self.0.check()
     }
 

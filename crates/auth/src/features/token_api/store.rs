@@ -1,0 +1,101 @@
+//! The `refreshToken` table, which is ours alone: one row for a chain of refresh tokens.
+
+use portcullis_core::clock::Timestamp;
+use portcullis_core::error::Error;
+use portcullis_core::identity::{Session, SessionUser, User};
+use portcullis_core::store::{Db, Row};
+use portcullis_core::table;
+use serde::{Deserialize, Serialize};
+
+table! {
+    /// A chain of refresh tokens: each is the successor of the one before. It ends with its session.
+    pub struct RefreshToken in "refreshToken" {
+        /// Row id.
+        id / ID: String = Column::id(),
+        /// The chain's name; part of each token.
+        chain / CHAIN: String = Column::text("chain").unique().hidden(),
+        /// Whose session.
+        session_id / SESSION_ID: String = Column::foreign("sessionId", "session").indexed(),
+        /// Whose.
+        user_id / USER_ID: String = Column::foreign("userId", "user").indexed(),
+        /// SHA-256 of the token that may be used.
+        current / CURRENT: String = Column::text("current").hidden(),
+        /// The last ones that have been used, as JSON: see [`Used`].
+        used / USED: String = Column::text("used").hidden(),
+        /// When the current one ends, if nobody uses it.
+        expires_at / EXPIRES_AT: Timestamp = Column::time("expiresAt"),
+        /// When all end.
+        ends_at / ENDS_AT: Timestamp = Column::time("endsAt"),
+        /// Since when.
+        created_at / CREATED_AT: Timestamp = Column::time("createdAt"),
+    }
+}
+
+/// A token that has been used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Used {
+    /// Its SHA-256.
+    pub hash: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+}
+
+/// So many are remembered; a client that uses more within the interval is none that lost an answer.
+const REMEMBERED: usize = 8;
+
+impl RefreshToken {
+    /// The last ones that have been used.
+    pub(super) fn used(&self) -> Result<Vec<Used>, Error> {
+        serde_json::from_str(&self.used).map_err(Error::broken)
+    }
+
+    /// Makes `next` the current one, if `hash` still is: of any number of racers one does.
+    pub(super) async fn rotate(
+        &self,
+        db: &mut Db<'_>,
+        next: &str,
+        now: Timestamp,
+        forget_before: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<bool, Error> {
+        let mut used = self.used()?;
+        used.retain(|one| one.at >= forget_before.millis());
+        used.push(Used { hash: self.current.clone(), at: now.millis() });
+        let excess = used.len().saturating_sub(REMEMBERED);
+        used.drain(..excess);
+        let changes = Row::new()
+            .with(Self::CURRENT.key, next)
+            .with(Self::USED.key, serde_json::to_string(&used).map_err(Error::broken)?)
+            .with(Self::EXPIRES_AT.key, expires_at);
+        let guard = Self::ID.is(self.id.as_str()).and(Self::CURRENT.is(self.current.as_str()));
+        Ok(db.update(Self::KEY, &guard, changes).await? == 1)
+    }
+}
+
+/// The chain of this name.
+pub(super) async fn find(db: &mut Db<'_>, chain: &str) -> Result<Option<RefreshToken>, Error> {
+    let row = db.find(RefreshToken::KEY, &RefreshToken::CHAIN.is(chain)).await?;
+    Ok(row.map(RefreshToken::from_row).transpose()?)
+}
+
+/// The session of an id with its user, read from the table: a chain outlives no session.
+pub(super) async fn session(db: &mut Db<'_>, id: &str) -> Result<Option<SessionUser>, Error> {
+    let on = (Session::USER_ID.key, User::ID.key);
+    let Some((session, user)) = db.find_with(Session::KEY, &Session::ID.is(id), User::KEY, on).await? else {
+        return Ok(None);
+    };
+    Ok(Some(SessionUser { session: Session::from_row(session)?, user: User::from_row(user)? }))
+}
+
+/// Begins a chain, in place of another of the same session.
+pub(super) async fn begin(db: &mut Db<'_>, session: &str, chain: Row) -> Result<(), Error> {
+    db.delete(RefreshToken::KEY, &RefreshToken::SESSION_ID.is(session)).await?;
+    db.insert(RefreshToken::KEY, chain).await?;
+    Ok(())
+}
+
+/// Ends all chains of a user.
+pub(super) async fn end_all_of(db: &mut Db<'_>, user: &str) -> Result<(), Error> {
+    db.delete(RefreshToken::KEY, &RefreshToken::USER_ID.is(user)).await?;
+    Ok(())
+}
