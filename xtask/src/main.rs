@@ -15,7 +15,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test             everything: format, layout, lints, Rust tests, release build, conformance
+  test             everything: format, layout, lints, Rust tests, release build, conformance, examples
+  examples         only the examples: tasks-fastapi by itself, then each API with the pages in a browser
   conformance      only the release build (test mode) and the tests beside the real better-auth
   bench            Portcullis beside its peers: requests per second, latencies, memory (benches/README.md)
   tidy             the invariants of the layout
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => test::everything(&root),
         ["conformance"] => test::conformance(&root),
+        ["examples"] => test::examples(&root),
         ["bench", words @ ..] => test::bench(&root, words),
         ["tidy"] => tree::Tree::load(&root).and_then(|tree| report(&tidy::check(&tree), "tidy")),
         ["tables"] => tables::write(&root),

@@ -10,7 +10,7 @@ use crate::instructions;
 
 /// Debian packages, each with files of which one shows that it is there. Absolute paths may have one
 /// `*` for a version; anything else is looked up in PATH.
-const PACKAGES: [(&str, &[&str]); 10] = [
+const PACKAGES: [(&str, &[&str]); 13] = [
     ("postgresql", &["/usr/lib/postgresql/*/bin/initdb", "initdb"]),
     ("mariadb-server", &["mariadbd", "/usr/sbin/mariadbd"]),
     ("redis-server", &["redis-server"]),
@@ -24,6 +24,10 @@ const PACKAGES: [(&str, &[&str]); 10] = [
     ("openssl", &["openssl"]),
     // Counts instructions.
     ("valgrind", &["valgrind"]),
+    // The examples: an API in Python, and pages in a browser.
+    ("python3", &["python3"]),
+    ("python3-venv", &["/usr/lib/*/ensurepip/__init__.py", "/usr/local/lib/*/ensurepip/__init__.py"]),
+    ("chromium", &["chromium"]),
 ];
 
 /// Flags without which the tests of the crates are not complete.
@@ -131,6 +135,7 @@ pub fn everything(root: &Path) -> Result<(), String> {
     step("Rust tests", &Call::new(root, ["cargo", "test", "--workspace", "--features", FEATURES]))?;
     timed("instructions", || instructions::check(root, FEATURES))?;
     conformance(root)?;
+    examples(root)?;
     if found("cargo-deny") {
         step("dependencies", &Call::new(root, ["cargo", "deny", "--all-features", "check"]))?;
     } else {
@@ -149,6 +154,37 @@ pub fn conformance(root: &Path) -> Result<(), String> {
     npm_packages(&node)?;
     let call = Call::new(&node, ["node", "--test"]).with("PORTCULLIS_BIN", binary.to_string_lossy());
     step("conformance", &call)
+}
+
+/// The task app in Python, and all of it end to end: APIs, pages and a browser. The server is the one that
+/// conformance has built, the axum app the one of the Rust tests.
+pub fn examples(root: &Path) -> Result<(), String> {
+    let target = target_folder(root)?;
+    let release = ["cargo", "build", "--release", "-p", "portcullis-server", "--features", "test-mode"];
+    step("release build, test mode", &Call::new(root, release))?;
+    let axum = ["cargo", "build", "--workspace", "--bin", "tasks-axum", "--features", FEATURES];
+    step("tasks-axum", &Call::new(root, axum))?;
+    let fastapi = root.join("examples/tasks-fastapi");
+    let venv = target.join("tasks-fastapi");
+    let python = venv.join("bin/python");
+    let (venv, python) = (venv.to_string_lossy(), python.to_string_lossy());
+    timed("Python packages", || {
+        Call::new(root, ["python3", "-m", "venv", &venv]).run("Python packages")?;
+        let words = [&*python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r"];
+        let mut pip = Call::new(&fastapi, words);
+        pip.words.push("requirements-dev.txt".to_owned());
+        pip.run("Python packages")
+    })?;
+    let server = target.join("release/portcullis");
+    let with = |call: Call| call.with("PORTCULLIS_BIN", server.to_string_lossy());
+    step("tasks-fastapi", &with(Call::new(&fastapi, [&*python, "-m", "pytest", "-q"])))?;
+    for folder in ["examples/tasks-nextjs", "examples/tests"] {
+        npm_packages(&root.join(folder))?;
+    }
+    let pages = with(Call::new(&root.join("examples/tests"), ["node", "--test"]))
+        .with("TASKS_AXUM_BIN", target.join("debug/tasks-axum").to_string_lossy())
+        .with("TASKS_FASTAPI_PYTHON", &*python);
+    step("examples, end to end", &pages)
 }
 
 /// The peers beside each other on this machine; `words` go to `benches/run.mjs`. With `--build-rivals` the

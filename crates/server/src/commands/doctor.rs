@@ -10,7 +10,7 @@ use portcullis::Auth;
 use portcullis::config::{BaseUrl, Config, Environment};
 use publicsuffix::{List, Psl};
 
-use super::{Here, build, writable};
+use super::{Here, build, build_apart, writable};
 use crate::load::Loaded;
 use crate::{say, secret_file};
 
@@ -279,6 +279,9 @@ async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
             return report.fail("data", error);
         }
         if !file.exists() {
+            if let Err(error) = build_apart(loaded).await {
+                return report.fail("config", error);
+            }
             return report.ok("database", format!("{} is created at the first start", file.display()));
         }
         report.ok("data", format!("the directory of {} is writable", file.display()));

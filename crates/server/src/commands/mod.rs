@@ -11,6 +11,7 @@ mod user;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use portcullis::config::DatabaseSettings;
 use portcullis::{Auth, StartError};
 
 use crate::cli::{Cli, Command};
@@ -96,6 +97,16 @@ pub async fn build(loaded: &mut Loaded, migrate: bool) -> Result<Auth, String> {
             Err(error) => return Err(error.to_string()),
         }
     }
+}
+
+/// Builds the engine away from the configured database: what the settings alone say, their mistakes too.
+pub async fn build_apart(loaded: &mut Loaded) -> Result<Auth, String> {
+    let nowhere =
+        DatabaseSettings { url: Some("sqlite::memory:".to_owned()), max_connections: None, pooler: None };
+    let real = loaded.settings.database.replace(nowhere);
+    let built = build(loaded, false).await;
+    loaded.settings.database = real;
+    built
 }
 
 /// SQLite writes its journal beside the file, so the directory must be writable, and its own message

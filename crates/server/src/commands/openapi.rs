@@ -9,15 +9,14 @@ use portcullis::config::BaseUrl;
 use portcullis::http::RouteDoc;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Here, build};
+use super::{Here, build_apart};
 use crate::{say, secret_file};
 
 /// Prints it. Needs no database: the routes follow from the settings alone.
 pub async fn run(here: &Here<'_>) -> Result<ExitCode, String> {
     let mut loaded = here.load()?;
-    loaded.settings.database = None;
     loaded.settings.secret.get_or_insert_with(secret_file::fresh);
-    let auth = build(&mut loaded, false).await?;
+    let auth = build_apart(&mut loaded).await?;
     say::to_stdout(&format!("{:#}\n", document(&auth)))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -42,7 +41,10 @@ fn document(auth: &Auth) -> Json {
         "servers": [{ "url": format!("{origin}{}", config.base_path) }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "session": { "type": "apiKey", "in": "cookie", "name": cookie } },
+            "securitySchemes": {
+                "session": { "type": "apiKey", "in": "cookie", "name": cookie },
+                "accessToken": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+            },
             "schemas": { "Error": { "type": "object", "properties": {
                 "message": { "type": "string" }, "code": { "type": "string", "description": "UPPER_SNAKE name of the error" },
             } } },
@@ -78,7 +80,9 @@ fn operation(route: &RouteDoc) -> Json {
     if !parameters.is_empty() {
         put("parameters", Json::Array(parameters));
     }
-    if route.access.contains("session") && !route.access.starts_with("anyone") {
+    if route.access.starts_with("access token") {
+        put("security", json!([{ "accessToken": [] }]));
+    } else if route.access.contains("session") && !route.access.starts_with("anyone") {
         put("security", json!([{ "session": [] }]));
     }
     let error = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } });

@@ -37,6 +37,7 @@ warn  secret    none yet; in development the first start makes one in portcullis
 ok    secret    is long enough
 ok    baseURL   is taken from each request; set it for production
 ok    cookies   not Secure, as baseURL is not https
+ok    tokens    are signed with EdDSA; services verify them with the public keys at /api/auth/jwks
 ok    database  portcullis.db is created at the first start
 "#);
     assert_eq!(Server::start(dir.path()).stop().code, Some(0));
@@ -59,6 +60,28 @@ fn doctor_says_what_is_wrong_with_a_config() {
 }
 
 #[test]
+fn doctor_finds_what_is_wrong_with_a_plugin_before_there_is_a_database() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("portcullis.toml"), "[plugins.jwt]\nalgorithm = 'HS256'").unwrap();
+    let doctor = |secret: &str| {
+        let mut command = portcullis(dir.path(), &["doctor"]);
+        command.env("JWT_SECRET", secret);
+        run_with(command, "")
+    };
+    let said = doctor("short");
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.out.contains("FAIL  config    JWT_SECRET: plugins.jwt.secret: has fewer than 32 bytes"),
+        "{}",
+        said.out
+    );
+    let said = doctor("a secret that services share, Q7x!");
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert!(said.out.contains("warn  tokens    are signed with JWT_SECRET (HS256)"), "{}", said.out);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "doctor made something");
+}
+
+#[test]
 fn secret_prints_another_one_each_time() {
     let dir = tempfile::tempdir().unwrap();
     let one = run(dir.path(), &["secret"]).out;
@@ -72,9 +95,10 @@ fn secret_prints_another_one_each_time() {
 #[test]
 fn openapi_describes_the_routes_and_needs_no_database() {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("portcullis.toml"), "[plugins.jwt]\n[plugins.tokenApi]\n").unwrap();
     let said = run(dir.path(), &["openapi"]);
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let sign_in = &document["paths"]["/sign-in/email"]["post"];
@@ -84,6 +108,7 @@ fn openapi_describes_the_routes_and_needs_no_database() {
     assert!(body["required"].as_array().unwrap().iter().any(|name| name == "email"));
     assert!(document["paths"]["/change-password"]["post"]["security"].is_array());
     assert!(document["paths"]["/ok"]["get"].is_object());
+    assert_eq!(document["paths"]["/me"]["get"]["security"], serde_json::json!([{ "accessToken": [] }]));
 }
 
 #[test]
