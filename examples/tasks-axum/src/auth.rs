@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use portcullis::clock::Clock;
 use portcullis::config::{ConfigError, Settings, read};
-use portcullis::{Auth, StartError, features};
+use portcullis::{Auth, StartError};
 use portcullis_verify::{Algorithm, Claims, Verifier, VerifyLayer, shape};
 use serde::Deserialize;
 use serde_json::json;
@@ -38,7 +38,8 @@ pub fn settings(config: &Config, address: SocketAddr) -> Result<Settings, Config
             "emailAndPassword": { "enabled": true },
             // Roles are given by whoever runs the server: nobody signs up as an admin.
             "user": { "additionalFields": { "role": { "type": "string", "required": false, "input": false } } },
-            "plugins": { "jwt": jwt },
+            // `tokenApi` is for clients that are not the JavaScript SDK: tokens at sign-in, and to renew.
+            "plugins": { "jwt": jwt, "tokenApi": {} },
         }),
     )
 }
@@ -48,13 +49,12 @@ pub fn settings(config: &Config, address: SocketAddr) -> Result<Settings, Config
 /// # Errors
 /// What is wrong, and what to do.
 pub async fn server(config: &Config, address: SocketAddr, clock: Clock) -> Result<Auth, StartError> {
-    let mut builder =
-        Auth::builder().settings(settings(config, address)?).environment(config.environment).clock(clock);
-    // Sign-up and sign-in for clients that are not the JavaScript SDK.
-    if features::LIST.iter().any(|room| room.plugin == Some("tokenApi")) {
-        builder = builder.plugin("tokenApi", json!({}));
-    }
-    builder.build().await
+    Auth::builder()
+        .settings(settings(config, address)?)
+        .environment(config.environment)
+        .clock(clock)
+        .build()
+        .await
 }
 
 /// The address that browsers see the auth routes at.

@@ -73,14 +73,13 @@ fn what_to_try(address: SocketAddr) -> String {
     format!(
         r#"Listening on http://localhost:{port}. To try:
 
-curl -s -c jar http://localhost:{port}/api/auth/sign-up/email -H 'content-type: application/json' \
-  -d '{{"name":"Ada","email":"ada@example.com","password":"correct horse battery"}}'
-TOKEN=$(curl -s -b jar http://localhost:{port}/api/auth/token | cut -d'"' -f4)
+TOKEN=$(curl -s http://localhost:{port}/api/auth/signup -H 'content-type: application/json' \
+  -d '{{"name":"Ada","email":"ada@example.com","password":"correct horse battery"}}' | cut -d'"' -f4)
 curl -s http://localhost:{port}/api/v1/tasks -H "authorization: Bearer $TOKEN" \
   -H 'content-type: application/json' -d '{{"title":"Buy milk"}}'
 curl -s http://localhost:{port}/api/v1/tasks -H "authorization: Bearer $TOKEN"
 
-What there is: http://localhost:{port}/openapi.json
+Next time `signin` in place of `signup`. What there is: http://localhost:{port}/openapi.json
 "#
     )
 }

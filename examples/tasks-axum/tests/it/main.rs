@@ -6,6 +6,8 @@ mod attacks;
 #[cfg(test)]
 mod document;
 #[cfg(test)]
+mod journey;
+#[cfg(test)]
 mod tasks;
 #[cfg(test)]
 mod users;

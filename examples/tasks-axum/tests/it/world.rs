@@ -98,18 +98,23 @@ pub struct World {
 
 impl World {
     pub async fn sqlite() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With SQLite, and these variables of the environment.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("tasks.db").display());
-        Self::start(url, folder).await
+        Self::start(url, folder, variables).await
     }
 
     pub async fn postgres() -> Option<Self> {
         let url = fresh_database(Dialect::Postgres).await?;
-        Some(Self::start(url, tempfile::tempdir().unwrap()).await)
+        Some(Self::start(url, tempfile::tempdir().unwrap(), &[]).await)
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests talk to a server of their own, on this machine")]
-    async fn start(database_url: String, folder: tempfile::TempDir) -> Self {
+    async fn start(database_url: String, folder: tempfile::TempDir, more: &[(&str, &str)]) -> Self {
         // Shown with a test that fails.
         let log = tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_test_writer();
         let _ = log.try_init();
@@ -119,7 +124,7 @@ impl World {
             ("FRONTEND_ORIGINS", "https://app.example"),
             ("PORT", "0"),
         ];
-        let find = |name: &str| variables.iter().find(|(one, _)| *one == name);
+        let find = |name: &str| variables.iter().chain(more).find(|(one, _)| *one == name);
         let config = Config::read(|name| find(name).map(|(_, value)| (*value).to_owned())).unwrap();
         // Time stands still until a test moves it.
         let server = Clock::fixed(Timestamp::from_millis(START * 1000));
@@ -131,7 +136,7 @@ impl World {
         // came too early would never be tried again.
         let first = Request::get("/jwks").body(Body::empty()).unwrap();
         let first = started.auth().router::<()>().oneshot(first).await.unwrap();
-        assert_eq!(first.status(), 200);
+        assert_eq!(first.status(), if config.jwt_secret.is_some() { 404 } else { 200 });
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(started.run(async move { drop(stopped.await) }));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -216,7 +221,7 @@ impl World {
     /// A request to the auth server.
     pub async fn auth(&self, path: &str, cookie: &str, body: Option<Value>) -> Reply {
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        let origin = self.base.clone();
+        let origin = self.config.auth_url.as_ref().unwrap_or(&self.base).clone();
         let headers = [("origin", origin.as_str()), ("content-type", "application/json"), ("cookie", cookie)];
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         self.send(method, &format!("/api/auth{path}"), &headers, body).await
