@@ -76,6 +76,10 @@ impl Config {
                 return Err(format!("PORTCULLIS_ENV is `{other}`: set `development` or `production`"));
             }
         };
+        let database_url = get("DATABASE_URL").unwrap_or_else(|| "sqlite:tasks.db".to_owned());
+        if !["sqlite:", "postgres:", "postgresql:"].iter().any(|known| database_url.starts_with(known)) {
+            return Err("DATABASE_URL: write `sqlite:FILE` or `postgres://…`".to_owned());
+        }
         let jwt_secret = get("JWT_SECRET");
         if jwt_secret.as_ref().is_some_and(|secret| secret.len() < MIN_SECRET_LEN) {
             return Err(format!(
@@ -83,8 +87,12 @@ impl Config {
             ));
         }
         let auth_url = get("BETTER_AUTH_URL");
-        if let Some(url) = &auth_url {
-            origin(url).map_err(|problem| format!("BETTER_AUTH_URL {problem}"))?;
+        match &auth_url {
+            Some(url) => drop(origin(url).map_err(|problem| format!("BETTER_AUTH_URL {problem}"))?),
+            None if environment == Environment::Production => {
+                return Err("BETTER_AUTH_URL is not set: browsers see the app at some https://…".to_owned());
+            }
+            None => {}
         }
         let origins = get("FRONTEND_ORIGINS").unwrap_or_else(|| FRONTEND.to_owned());
         let origins = origins.split(',').map(str::trim).filter(|one| !one.is_empty());
@@ -98,7 +106,7 @@ impl Config {
         Ok(Self {
             host: get("HOST").unwrap_or_else(|| "127.0.0.1".to_owned()),
             port,
-            database_url: get("DATABASE_URL").unwrap_or_else(|| "sqlite:tasks.db".to_owned()),
+            database_url,
             auth_url,
             issuer: get("AUTH_ISSUER"),
             audience: get("AUTH_AUDIENCE"),
@@ -147,17 +155,21 @@ mod tests {
         for (name, value) in [
             ("PORT", "http"),
             ("PORTCULLIS_ENV", "prod"),
+            ("DATABASE_URL", "mysql://me:hidden@localhost/tasks"),
             ("JWT_SECRET", short.as_str()),
             ("BETTER_AUTH_URL", "localhost:3000"),
+            ("BETTER_AUTH_URL", "tasks"),
             ("FRONTEND_ORIGINS", "*"),
             ("FRONTEND_ORIGINS", "http://localhost:3000/"),
             ("FRONTEND_ORIGINS", "http://localhost:3000,localhost:3001"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(name), "{error}");
-            assert!(!error.contains(&short), "{error}");
+            assert!(!error.contains(&short) && !error.contains("hidden"), "{error}");
         }
         assert!(read(&[("JWT_SECRET", &"x".repeat(MIN_SECRET_LEN))]).is_ok());
+        let error = read(&[("PORTCULLIS_ENV", "production")]).unwrap_err();
+        assert!(error.starts_with("BETTER_AUTH_URL is not set"), "{error}");
     }
 
     #[test]

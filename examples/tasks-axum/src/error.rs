@@ -1,7 +1,5 @@
 //! What goes wrong, as the client sees it: always `{"detail": …}`.
 
-use std::convert::Infallible;
-
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -83,11 +81,5 @@ impl From<Rejection> for Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
-    }
-}
-
-impl From<Infallible> for Error {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }

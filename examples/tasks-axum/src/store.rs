@@ -136,7 +136,6 @@ impl Store {
             transaction.commit().await?;
             return Ok(Self(Pool::Postgres(pool)));
         }
-        // What is neither is refused here, by name.
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
             .foreign_keys(true)

@@ -3,11 +3,12 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::world::{World, on_both, own_routes, protected};
+use crate::world::{START, World, on_both, own_routes, protected};
 
 on_both!(
     the_profile_is_what_the_token_says,
     many_first_requests_make_one_row,
+    of_many_first_tokens_the_newest_counts,
     many_people_at_once_are_all_served,
     the_newest_token_describes_the_user,
     nobody_signs_up_as_an_admin,
@@ -49,6 +50,26 @@ async fn many_first_requests_make_one_row(world: World) {
     }
     assert_eq!(world.count("select count(*) from users").await, 1);
     assert_eq!(world.count("select count(*) from tasks").await, 50);
+}
+
+/// All of them find no row, and write theirs in whatever order.
+async fn of_many_first_tokens_the_newest_counts(world: World) {
+    let ada = world.person("ada").await;
+    let signer = world.signer().await;
+    let world = std::sync::Arc::new(world);
+    let mut tokens = Vec::new();
+    for n in 0..30 {
+        tokens.push(signer.sign(&ada, json!({ "name": format!("n{n}"), "iat": START - 30 + n })).await);
+    }
+    let mut requests = tokio::task::JoinSet::new();
+    for token in tokens {
+        let world = world.clone();
+        requests.spawn(async move { world.get(&token, "/api/v1/tasks").await.expect(200) });
+    }
+    while let Some(done) = requests.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(world.count("select count(*) from users where name = 'n29'").await, 1);
 }
 
 /// Sign-ups and tasks are written to one database, by Portcullis and by the app.
