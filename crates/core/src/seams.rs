@@ -118,14 +118,6 @@ pub trait SessionBegun: Send + Sync {
     ) -> Result<(), Error>;
 }
 
-/// A user has another password from now on: in the transaction that writes it, ends what an older one
-/// gave (token API). Sessions are for whoever changes it to end.
-#[async_trait]
-pub trait PasswordReplaced: Send + Sync {
-    /// Ends it.
-    async fn password_replaced(&self, auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error>;
-}
-
 /// Makes and reads access tokens: what the room of tokens (jwt) does for others (token API).
 #[async_trait]
 pub trait AccessTokens: Send + Sync {
@@ -139,13 +131,22 @@ pub trait AccessTokens: Send + Sync {
         claims: Map<String, Json>,
     ) -> Result<String, Error>;
 
-    /// The claims of a token that is good here and now.
+    /// Reads a token that [`AccessTokens::issue`] gave and that is good now; `None` for any other.
     async fn read(
         &self,
         request: &Request,
         db: &mut Db<'_>,
         token: &str,
-    ) -> Result<Option<Map<String, Json>>, Error>;
+    ) -> Result<Option<AccessToken>, Error>;
+}
+
+/// What an access token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    /// Its claims.
+    pub claims: Map<String, Json>,
+    /// The user's id; `None` where the operator's function chooses the subject.
+    pub user: Option<String>,
 }
 
 /// The session cookie is about to be sent: adds headers that say the same (bearer).
@@ -230,8 +231,6 @@ pub struct Seams {
     pub session_made: Vec<Arc<dyn SessionMade>>,
     /// See [`SessionBegun`].
     pub session_begun: Vec<Arc<dyn SessionBegun>>,
-    /// See [`PasswordReplaced`].
-    pub password_replaced: Vec<Arc<dyn PasswordReplaced>>,
     /// See [`AccessTokens`]; one at most.
     pub access_tokens: Option<Arc<dyn AccessTokens>>,
     /// See [`SessionSent`].

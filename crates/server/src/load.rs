@@ -237,7 +237,9 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
     }
     stray_variables(vars, &mut warnings);
     let jwt = settings.plugins.get("jwt").filter(|jwt| **jwt != Json::Bool(false));
-    if jwt.is_some_and(|jwt| jwt.get("algorithm").is_none()) && vars.get("JWT_SECRET")?.is_some() {
+    if jwt.is_some_and(|jwt| jwt.get("algorithm").is_none_or(Json::is_null))
+        && vars.get("JWT_SECRET")?.is_some()
+    {
         warnings.push(
             "JWT_SECRET is set and has no effect: tokens are signed with keys that are published; \
              plugins.jwt.algorithm = \"HS256\" signs with it"
@@ -554,7 +556,7 @@ impl Tree {
     /// meant for somebody else.
     fn shared_secret(&mut self, directory: &Path, vars: &Vars) -> Result<(), LoadError> {
         let jwt = self.root.get("plugins").and_then(|plugins| plugins.get("jwt"));
-        if jwt.and_then(|jwt| jwt.get("algorithm")).is_none() {
+        if jwt.and_then(|jwt| jwt.get("algorithm")).is_none_or(Json::is_null) {
             return Ok(());
         }
         let Some((variable, value)) = direct("JWT_SECRET", directory, vars)? else { return Ok(()) };

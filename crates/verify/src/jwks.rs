@@ -79,9 +79,10 @@ impl fmt::Debug for Remote {
 impl Remote {
     pub(crate) fn new(options: Options, clock: Clock) -> Result<Option<Arc<Self>>, ConfigError> {
         let Some(url) = options.url else { return Ok(None) };
+        let endpoint = Endpoint::parse(&url, options.allow_http)?;
         Ok(Some(Arc::new(Self {
-            endpoint: Endpoint::parse(&url, options.allow_http)?,
-            http: Http::new(options.timeout)?,
+            http: Http::new(options.timeout, &endpoint)?,
+            endpoint,
             max_wait: options.max_wait,
             min_refetch: options.min_refetch,
             clock,

@@ -32,6 +32,11 @@ impl Endpoint {
         Ok(Self(url))
     }
 
+    /// Is it on this machine?
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.0)
+    }
+
     pub(crate) fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
@@ -63,14 +68,15 @@ pub(crate) struct Http {
 
 impl Http {
     #[expect(clippy::disallowed_methods, reason = "the one place of this crate that makes an HTTP client")]
-    pub(crate) fn new(timeout: Duration) -> Result<Self, ConfigError> {
+    pub(crate) fn new(timeout: Duration, endpoint: &Endpoint) -> Result<Self, ConfigError> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(timeout))
             .timeout(timeout)
-            .user_agent(concat!("portcullis-verify/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
+            .user_agent(concat!("portcullis-verify/", env!("CARGO_PKG_VERSION")));
+        // A proxy of the environment is another machine, and this one is not there.
+        let client = if endpoint.is_loopback() { client.no_proxy() } else { client };
+        let client = client.build().map_err(|error| ConfigError::Client(error.without_url().to_string()))?;
         Ok(Self { client, timeout })
     }
 

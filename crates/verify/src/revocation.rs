@@ -95,9 +95,10 @@ mod endpoint {
         }
 
         fn make(url: &str, allow_http: bool) -> Result<Self, ConfigError> {
+            let endpoint = Endpoint::parse(url, allow_http)?;
             Ok(Self {
-                http: Http::new(Duration::from_secs(5))?,
-                endpoint: Endpoint::parse(url, allow_http)?,
+                http: Http::new(Duration::from_secs(5), &endpoint)?,
+                endpoint,
                 cache: Duration::ZERO,
                 remembered: Mutex::default(),
                 clock: Clock::system(),

@@ -35,7 +35,7 @@ pub fn settings(config: &Config, address: SocketAddr) -> Result<Settings, Config
             "secret": config.secret,
             "trustedOrigins": config.origins,
             "database": { "url": config.database_url },
-            "emailAndPassword": { "enabled": true },
+            "emailAndPassword": { "enabled": true, "passwordPolicy": { "rejectCommon": true } },
             // Roles are given by whoever runs the server: nobody signs up as an admin.
             "user": { "additionalFields": { "role": { "type": "string", "required": false, "input": false } } },
             // `tokenApi` is for clients that are not the JavaScript SDK: tokens at sign-in, and to renew.

@@ -56,6 +56,7 @@ struct Route {
     doc: RouteDoc,
     handler: Handler,
     reword: Option<Reword>,
+    cookieless: bool,
     /// Form bodies are read and the login-CSRF check applies (sign-in and sign-up by e-mail).
     form: bool,
     csrf: bool,
@@ -109,7 +110,7 @@ impl Routes {
             fields: B::FIELDS,
             body_optional: B::OPTIONAL,
         };
-        self.0.push(Route { doc, handler: boxed, reword: None, form: false, csrf: false });
+        self.0.push(Route { doc, handler: boxed, reword: None, cookieless: false, form: false, csrf: false });
         self
     }
 
@@ -162,6 +163,15 @@ impl Routes {
     pub fn rewording(mut self, reword: Reword) -> Self {
         for route in &mut self.0 {
             route.reword = Some(reword);
+        }
+        self
+    }
+
+    /// The last route takes no cookies: those that come are not looked at, so nobody has to say where from.
+    #[must_use]
+    pub fn cookieless(mut self) -> Self {
+        if let Some(route) = self.0.last_mut() {
+            route.cookieless = true;
         }
         self
     }
@@ -289,13 +299,7 @@ impl Api {
                     auth.tell(Event::of_head(Kind::RateLimited, auth, &http));
                     match self.reword(&http) {
                         None => refusal.into_response(),
-                        Some(reword) => {
-                            let mut error = Error::from(error::TOO_MANY_REQUESTS);
-                            for (name, value) in refusal.headers {
-                                error = error.with_header(name, value);
-                            }
-                            reworded(error, reword)
-                        }
+                        Some(reword) => reworded(too_many(refusal), reword),
                     }
                 }
                 Err(error) => match self.reword(&http) {
@@ -385,6 +389,13 @@ async fn serve(route: &Route, auth: &Auth, http: HttpRequest) -> Response {
     }
 }
 
+/// One request too many, with what the answer's headers say of it.
+fn too_many(answer: Answer) -> Error {
+    let mut refusal = Refusal::from(error::TOO_MANY_REQUESTS);
+    refusal.headers = answer.headers;
+    Error::Refused(Box::new(refusal))
+}
+
 /// The answer to a refusal in other words. What broke is logged as everywhere.
 fn reworded(error: Error, reword: Reword) -> Response {
     let mut refusal = match error {
@@ -400,15 +411,24 @@ fn reworded(error: Error, reword: Reword) -> Response {
 }
 
 impl Request {
-    /// Asks another route of this server, which takes `POST`, on behalf of the same caller: for a room that
-    /// says the same in other words. Guards and the check of origins were the first route's.
+    /// Asks another route of this server, which takes `POST`, on behalf of the same caller, without cookies: for
+    /// a room that says the same in other words. Limits of the other path count, and where it is disabled this
+    /// is a 404; the check of origins was the first route's.
     ///
     /// # Errors
     /// What the other route refuses.
     pub async fn ask(&self, path: &str, body: Map<String, Json>) -> Result<Answer, Error> {
-        let Some(route) = self.auth.route(path) else {
+        let auth = &self.auth;
+        let Some(route) = auth.route(path) else {
             return Err(Error::broken(format!("no room has the route POST {path}")));
         };
+        if auth.config().settings.disabled_paths.iter().any(|disabled| disabled == path) {
+            return Err(Code::bare(StatusCode::NOT_FOUND).into());
+        }
+        if let Some(refusal) = auth.rate_limits().refuse(auth, &Method::POST, &self.headers, path).await? {
+            auth.tell(self.event(Kind::RateLimited));
+            return Err(too_many(refusal));
+        }
         let request = Self {
             auth: self.auth.clone(),
             method: Method::POST,
@@ -489,6 +509,10 @@ async fn handle(route: &Route, auth: &Auth, http: HttpRequest) -> Result<Answer,
         return Ok(answer);
     }
     request.params = params(&route.doc.path, &request.path);
+    if route.cookieless {
+        request.cookies = RequestCookies::default();
+        request.had_cookies = false;
+    }
     if request.method != Method::GET {
         request.body = read_body(&request.headers, body, config.max_body_bytes, route.form).await?;
     }

@@ -3,7 +3,7 @@
 use super::account::Account;
 use super::user::User;
 use crate::auth::Auth;
-use crate::crypto::Verdict;
+use crate::crypto::{Verdict, hex_encode, sha256};
 use crate::error::{self, Error};
 use crate::http::Request;
 use crate::mail::{Outgoing, PASSWORD_CHANGED};
@@ -68,6 +68,17 @@ impl Credential {
         let account = row.map(Account::from_row).transpose()?;
         Ok(account.and_then(|account| account.password).as_ref() == Some(&self.hash))
     }
+}
+
+/// What tells the password that a user has from any they had; the same for all who have none. Also another one
+/// when the same password is hashed anew.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn fingerprint(auth: &Auth, user: &str) -> Result<String, Error> {
+    let account = Account::credential_of(&mut auth.db(), user).await?;
+    let hash = account.and_then(|account| account.password);
+    Ok(hash.map_or_else(String::new, |hash| hex_encode(&sha256(hash))))
 }
 
 /// Proves a user by password, in the same time whether or not there is such a user or password.
@@ -140,24 +151,12 @@ async fn decoy(auth: &Auth, name: &str, password: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A user's password was changed: ends what the older one gave, in the transaction that changes it.
+/// Tells a user that their password was changed, in the transaction that changes it.
 ///
 /// # Errors
-/// The database cannot be written.
-pub async fn ended(auth: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
-    for seam in &auth.seams().password_replaced {
-        seam.password_replaced(auth, db, user).await?;
-    }
-    Ok(())
-}
-
-/// The same, and tells the user.
-///
-/// # Errors
-/// The database cannot be written.
-pub async fn changed(request: &Request, db: &mut Db<'_>, user: &User) -> Result<(), Error> {
+/// The outbox cannot be written.
+pub async fn tell_changed(request: &Request, db: &mut Db<'_>, user: &User) -> Result<(), Error> {
     let auth = &request.auth;
-    ended(auth, db, &user.id).await?;
     if !auth.mailer().sends(PASSWORD_CHANGED) {
         return Ok(());
     }

@@ -96,6 +96,10 @@ async fn examine(here: &Here<'_>, report: &mut Report) {
             secret(&config, report);
             addresses(&config, report);
             cookies(&config, report);
+            // What only the plugins know.
+            if let Err(error) = build_apart(&mut loaded).await {
+                return report.fail("config", error);
+            }
             tokens(&config, report);
             database(&mut loaded, &config, report).await;
         }
@@ -279,9 +283,6 @@ async fn database(loaded: &mut Loaded, config: &Config, report: &mut Report) {
             return report.fail("data", error);
         }
         if !file.exists() {
-            if let Err(error) = build_apart(loaded).await {
-                return report.fail("config", error);
-            }
             return report.ok("database", format!("{} is created at the first start", file.display()));
         }
         report.ok("data", format!("the directory of {} is writable", file.display()));

@@ -314,7 +314,7 @@ pub(super) async fn change_password(
         return Err(error::INVALID_PASSWORD.into());
     }
     auth.tell_after(&mut tx.db(), request.event(Kind::PasswordChanged).user(&user.id)).await?;
-    password::changed(request, &mut tx.db(), user).await?;
+    password::tell_changed(request, &mut tx.db(), user).await?;
     if !body.revoke_other_sessions {
         tx.commit().await?;
         return Ok((None, Cookies::new()));

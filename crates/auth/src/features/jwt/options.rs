@@ -107,7 +107,8 @@ impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Json::deserialize(deserializer)? {
             list @ Json::Array(_) => serde_json::from_value(list).map(Self::Claims),
-            other => serde_json::from_value(other).map(Self::Callback),
+            object @ Json::Object(_) => serde_json::from_value(object).map(Self::Callback),
+            _ => Err(serde::de::Error::custom("must be a list of claims, or `{ webhook = \"…\" }`")),
         }
         .map_err(serde::de::Error::custom)
     }
@@ -280,7 +281,10 @@ impl Rules {
             Some(Payload::Claims(names)) => Some(names.as_slice()),
         };
         known(chosen.unwrap_or_default(), schema)?;
-        let claims = ["iss", "aud", "exp", "nbf", "iat", "jti"];
+        let mut claims = vec!["iss", "aud", "exp", "nbf", "iat", "jti", SESSION_ID];
+        if self.shared.is_some() {
+            claims.push("user_id");
+        }
         let fields = &config.settings.user.additional_fields.0;
         let shown = |name: &String| chosen.is_none_or(|chosen| chosen.contains(name));
         if let Some((name, _)) = fields.iter().find(|(name, field)| {

@@ -10,7 +10,7 @@ use portcullis_core::crypto::Algorithm;
 use portcullis_core::error::Error;
 use portcullis_core::http::{Cookies, Request};
 use portcullis_core::identity::{CacheSigner, SessionUser};
-use portcullis_core::seams::{AccessTokens, SessionBegun, View, ViewSession};
+use portcullis_core::seams::{AccessToken, AccessTokens, SessionBegun, View, ViewSession};
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json};
 
@@ -119,8 +119,7 @@ impl AccessTokens for Jwt {
         seconds: i64,
         claims: Map<String, Json>,
     ) -> Result<String, Error> {
-        let further = Further { seconds: Some(seconds), claims, ..Further::default() };
-        service::token_for(&self.keys, request, db, current, further).await
+        service::access_token(&self.keys, request, db, current, seconds, claims).await
     }
 
     async fn read(
@@ -128,8 +127,8 @@ impl AccessTokens for Jwt {
         request: &Request,
         db: &mut Db<'_>,
         token: &str,
-    ) -> Result<Option<Map<String, Json>>, Error> {
-        service::verify(&self.keys, Asker::of(request), db, token, None).await
+    ) -> Result<Option<AccessToken>, Error> {
+        service::read_access_token(&self.keys, Asker::of(request), db, token).await
     }
 }
 

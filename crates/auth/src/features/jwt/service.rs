@@ -5,6 +5,7 @@ use portcullis_core::crypto::{Algorithm, Expect, Header, seal_hs256, verify_hs25
 use portcullis_core::error::Error;
 use portcullis_core::http::Request;
 use portcullis_core::identity::SessionUser;
+use portcullis_core::seams::AccessToken;
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json, json};
 
@@ -46,7 +47,12 @@ pub(super) struct Further {
     pub seconds: Option<i64>,
     /// More claims; they take the place of configured ones.
     pub claims: Map<String, Json>,
+    /// `typ` of the header.
+    pub typ: Option<&'static str>,
 }
+
+/// `typ` of access tokens (RFC 9068 §2.1): what tells them from tokens for other services.
+const ACCESS_TYPE: &str = "at+jwt";
 
 /// A token for the holder of a session.
 pub(super) async fn token_for(
@@ -77,8 +83,13 @@ pub(super) async fn token_for(
         }
     }
     if keys.rules.shared.is_some() {
-        // What services that know the secret look for; Better Auth has no such tokens.
-        claims.entry("user_id").or_insert_with(|| current.user.id.as_str().into());
+        // What services that know the secret look for; Better Auth has no such tokens. Only the operator's own
+        // function may say something else.
+        let id = || Json::from(current.user.id.as_str());
+        match options.define_payload {
+            Some(Payload::Callback(_)) => drop(claims.entry("user_id").or_insert_with(id)),
+            _ => drop(claims.insert("user_id".into(), id())),
+        }
     }
     let subject = match &options.get_subject {
         None => Json::Null,
@@ -98,7 +109,41 @@ pub(super) async fn token_for(
         claims.insert("exp".into(), request.now.seconds().saturating_add(seconds).into());
     }
     claims.extend(further.claims);
-    sign(keys, Asker::of(request), db, claims, further.key.map_or(How::Alg(None), How::Key)).await
+    let with = further.key.map_or(How::Alg(None), How::Key);
+    sign_as(keys, Asker::of(request), db, claims, with, further.typ).await
+}
+
+/// An access token: for whom it is besides is the operator's to say, but not how long and of which session.
+pub(super) async fn access_token(
+    keys: &Keys,
+    request: &Request,
+    db: &mut Db<'_>,
+    current: &SessionUser,
+    seconds: i64,
+    claims: Map<String, Json>,
+) -> Result<String, Error> {
+    let further = Further { seconds: Some(seconds), claims, typ: Some(ACCESS_TYPE), ..Further::default() };
+    token_for(keys, request, db, current, further).await
+}
+
+/// Reads one. Issuer and audience are not looked at: it is ours by key and by type.
+pub(super) async fn read_access_token(
+    keys: &Keys,
+    asker: Asker<'_>,
+    db: &mut Db<'_>,
+    token: &str,
+) -> Result<Option<AccessToken>, Error> {
+    if Header::of(token).and_then(|header| header.typ).as_deref() != Some(ACCESS_TYPE) {
+        return Ok(None);
+    }
+    let Some(claims) = signed_by_us(keys, asker, db, token).await? else { return Ok(None) };
+    let expect = Expect { issuer: None, audience: None, now: asker.now, leeway_secs: 0 };
+    let subject = claims.get("sub").and_then(Json::as_str).map(str::to_owned);
+    if !claims.contains_key("exp") || subject.is_none() || expect.check(&claims).is_err() {
+        return Ok(None);
+    }
+    let user = subject.filter(|_| keys.rules.written.jwt.get_subject.is_none());
+    Ok(Some(AccessToken { claims, user }))
 }
 
 /// What signs.
@@ -114,8 +159,19 @@ pub(super) async fn sign(
     keys: &Keys,
     asker: Asker<'_>,
     db: &mut Db<'_>,
+    claims: Map<String, Json>,
+    with: How,
+) -> Result<String, Error> {
+    sign_as(keys, asker, db, claims, with, None).await
+}
+
+async fn sign_as(
+    keys: &Keys,
+    asker: Asker<'_>,
+    db: &mut Db<'_>,
     mut claims: Map<String, Json>,
     with: How,
+    typ: Option<&'static str>,
 ) -> Result<String, Error> {
     let options = &keys.rules.written.jwt;
     // A default takes the place of `null`, and a date that is `null` is none.
@@ -162,7 +218,7 @@ pub(super) async fn sign(
         if let How::Alg(Some(alg)) = with {
             return Err(Error::broken(format!("jwt: no key for {alg}: plugins.jwt.algorithm is HS256")));
         }
-        let typ = Map::from_iter([("typ".to_owned(), Json::from("JWT"))]);
+        let typ = Map::from_iter([("typ".to_owned(), Json::from(typ.unwrap_or("JWT")))]);
         return Ok(seal_hs256(secret, typ, &claims)?);
     }
     let key = match with {
@@ -172,6 +228,9 @@ pub(super) async fn sign(
     let mut header = Map::new();
     header.insert("alg".into(), key.pair.algorithm().name().into());
     header.insert("kid".into(), key.kid.into());
+    if let Some(typ) = typ {
+        header.insert("typ".into(), typ.into());
+    }
     Ok(key.pair.sign_jwt(&header, &claims)?)
 }
 

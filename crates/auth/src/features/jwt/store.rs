@@ -37,9 +37,14 @@ const LIVE_LIMIT: u64 = 100;
 /// The keys that had not expired at `since`; `None` when there is no key at all, expired or not.
 pub(super) async fn since(db: &mut Db<'_>, since: Timestamp) -> Result<Option<Vec<Jwk>>, Error> {
     let filter = Jwk::EXPIRES_AT.is_null().or(Jwk::EXPIRES_AT.gt(since));
-    let rows = db.list(Jwk::KEY, &filter.into()).await?;
-    if rows.is_empty() && db.count(Jwk::KEY, &Filter::All).await? == 0 {
-        return Ok(None);
+    let query = Query::from(filter);
+    let mut rows = db.list(Jwk::KEY, &query).await?;
+    if rows.is_empty() {
+        if db.count(Jwk::KEY, &Filter::All).await? == 0 {
+            return Ok(None);
+        }
+        // Somebody may have made the first one between the two.
+        rows = db.list(Jwk::KEY, &query).await?;
     }
     rows.into_iter().map(|row| Ok(Jwk::from_row(row)?)).collect::<Result<_, _>>().map(Some)
 }

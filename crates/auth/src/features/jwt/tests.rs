@@ -793,6 +793,10 @@ fn options_that_do_not_fit_the_rest_are_refused() {
     let field = |input: bool| json!({ "user": { "additionalFields": { "aud": { "type": "string", "input": input } } } });
     assert_eq!(check(json!({}), field(true)), Err("user.additionalFields.aud".into()));
     assert_eq!(check(json!({}), field(false)), Ok(()));
+    let named = |name: &str| json!({ "user": { "additionalFields": { name: { "type": "string", "required": false } } } });
+    assert_eq!(check(json!({}), named("sid")), Err("user.additionalFields.sid".into()));
+    assert_eq!(check(json!({}), named("user_id")), Ok(()));
+    assert_eq!(check(shared(SHARED), named("user_id")), Err("user.additionalFields.user_id".into()));
     let chosen = |names: Json| json!({ "jwt": { "definePayload": names } });
     assert_eq!(check(chosen(json!(["email"])), field(true)), Ok(()));
     assert_eq!(

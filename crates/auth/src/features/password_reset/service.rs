@@ -138,7 +138,7 @@ pub(super) async fn reset(request: &Request, token: &str, new_password: &str) ->
     }
     Verification::forget_resets(auth, &mut tx.db(), &user.id).await?;
     auth.tell_after(&mut tx.db(), request.event(Kind::PasswordReset).user(&user.id)).await?;
-    password::changed(request, &mut tx.db(), &user).await?;
+    password::tell_changed(request, &mut tx.db(), &user).await?;
     tx.commit().await?;
     if settings.revoke_sessions_on_password_reset {
         // Those that began between the two, with the old password.

@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use portcullis_core::auth::Auth;
 use portcullis_core::config::{Config, ConfigError, Settings, read};
-use portcullis_core::error::Error;
 use portcullis_core::feature::Feature;
-use portcullis_core::http::{RateRule, Routes};
-use portcullis_core::seams::{PasswordReplaced, Seams};
-use portcullis_core::store::{Db, Schema, Table};
+use portcullis_core::http::Routes;
+use portcullis_core::store::{Schema, Table};
 use serde_json::Value as Json;
 
 pub mod errors;
@@ -23,7 +19,7 @@ mod tests;
 mod token;
 mod wire;
 
-pub use options::Options;
+pub use options::{Options, SchemaOptions};
 
 /// The room.
 #[derive(Debug)]
@@ -49,27 +45,15 @@ impl Feature for TokenApi {
         vec![store::RefreshToken::table()]
     }
 
+    fn rename(&self, schema: &mut Schema) {
+        self.options.schema.refresh_token.apply(schema, store::RefreshToken::KEY);
+    }
+
     fn routes(&self) -> Routes {
         routes::routes(&self.options)
     }
 
-    fn rate_limits(&self) -> Vec<RateRule> {
-        // As of `/sign-in/…` and `/sign-up/…`.
-        ["/signin", "/signup"].map(|path| RateRule::exact(path, 10, 3)).into()
-    }
-
-    fn attach(self: Arc<Self>, seams: &mut Seams) {
-        seams.password_replaced.push(self);
-    }
-
     fn check(&self, config: &Config, _: &Schema) -> Result<(), ConfigError> {
         options::fit(config)
-    }
-}
-
-#[async_trait]
-impl PasswordReplaced for TokenApi {
-    async fn password_replaced(&self, _: &Auth, db: &mut Db<'_>, user: &str) -> Result<(), Error> {
-        store::end_all_of(db, user).await
     }
 }

@@ -1,8 +1,10 @@
 //! `plugins.tokenApi`: as written, and checked.
 
-use portcullis_core::config::{Config, ConfigError};
+use portcullis_core::config::{Config, ConfigError, TableNames};
 use serde::Deserialize;
 use serde_json::Value as Json;
+
+use super::store::RefreshToken;
 
 /// `plugins.tokenApi`.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +18,16 @@ pub struct Options {
     pub absolute_expires_in: i64,
     /// Seconds for which a refresh token that has been used gives the same successor again.
     pub reuse_interval: i64,
+    /// Names in the database.
+    pub schema: SchemaOptions,
+}
+
+/// `plugins.tokenApi.schema`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct SchemaOptions {
+    /// The table.
+    pub refresh_token: TableNames,
 }
 
 impl Default for Options {
@@ -25,6 +37,7 @@ impl Default for Options {
             refresh_token_expires_in: 604_800,
             absolute_expires_in: 2_592_000,
             reuse_interval: 10,
+            schema: SchemaOptions::default(),
         }
     }
 }
@@ -58,6 +71,12 @@ impl Options {
         }
         if self.absolute_expires_in < self.refresh_token_expires_in {
             return Err(wrong("absoluteExpiresIn", "is shorter than `refreshTokenExpiresIn`"));
+        }
+        let table = RefreshToken::table();
+        if let Some(field) =
+            self.schema.refresh_token.fields.keys().find(|field| table.column(field).is_none())
+        {
+            return Err(wrong(&format!("schema.refreshToken.fields.{field}"), "no such field"));
         }
         Ok(self)
     }

@@ -19,11 +19,16 @@ pub(super) fn routes(options: &Arc<Options>) -> Routes {
     let [up, inside, again, exchanged] = std::array::from_fn(|_| Arc::clone(options));
     Routes::new()
         .post("/signup", move |call| signup(Arc::clone(&up), call))
+        .cookieless()
         .post("/signin", move |call| signin(Arc::clone(&inside), call))
+        .cookieless()
         .post("/token/refresh", move |call| refresh(Arc::clone(&again), call))
+        .cookieless()
         .post("/token/exchange", move |call| exchange(Arc::clone(&exchanged), call))
         .post("/signout", signout)
+        .cookieless()
         .get("/me", me)
+        .cookieless()
         .rewording(wire::reword)
 }
 
@@ -57,7 +62,7 @@ async fn refresh(options: Arc<Options>, call: Call<Refresh>) -> Result<Answer, E
 /// Tokens for the session that a cookie (or `bearer`) presents: after a second factor, say
 async fn exchange(options: Arc<Options>, call: Call<(), Sensitive>) -> Result<Answer, Error> {
     let Sensitive(current) = call.session;
-    let pair = service::begin(&options, &call.request, current).await?;
+    let pair = service::exchange(&options, &call.request, current).await?;
     Ok(tokens(&call.request.auth, &options, pair))
 }
 

@@ -1,12 +1,13 @@
 //! The rules: who gets tokens, how a refresh token is replaced, and when a chain of them ends.
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use portcullis_core::clock::Timestamp;
-use portcullis_core::error::Error;
+use portcullis_core::crypto::base64url;
+use portcullis_core::error::{self, Error};
 use portcullis_core::events::Kind;
 use portcullis_core::http::{Answer, Content, Request};
-use portcullis_core::identity::{Session, SessionUser};
-use portcullis_core::store::{Db, Row};
+use portcullis_core::identity::{Session, SessionUser, User, password};
+use portcullis_core::store::Row;
 use serde_json::{Map, Value as Json};
 
 use super::errors;
@@ -38,7 +39,11 @@ pub(super) async fn sign_up(
     body.entry("name").or_insert_with(|| "".into());
     let answer = request.ask("/sign-up/email", body).await?;
     match (session_of(request, &answer).await?, user_of(&answer)) {
-        (Some(current), _) => Ok(SignedUp::In(Box::new(begin(options, request, current).await?))),
+        (Some(current), _) => {
+            let credential = password::fingerprint(&request.auth, &current.user.id).await?;
+            let pair = first(options, request, current, credential).await?;
+            Ok(SignedUp::In(Box::new(pair)))
+        }
         (None, Some(user)) => Ok(SignedUp::User(user.clone())),
         (None, None) => Err(second_factor(answer)),
     }
@@ -50,10 +55,38 @@ pub(super) async fn sign_in(
     request: &Request,
     body: Map<String, Json>,
 ) -> Result<Pair, Error> {
+    let auth = &request.auth;
+    let text = |name: &str| body.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let (email, tried) = (text("email"), text("password"));
+    // What the password was before it was proven. Nobody's is looked for as well: it takes the same time.
+    let user = User::by_email(&mut auth.db(), &email).await?;
+    let id = user.map_or_else(|| auth.id_drawn_by(&email), |user| user.id);
+    let before = password::fingerprint(auth, &id).await?;
     let answer = request.ask("/sign-in/email", body).await?;
-    match session_of(request, &answer).await? {
-        Some(current) => begin(options, request, current).await,
-        None => Err(second_factor(answer)),
+    let Some(current) = session_of(request, &answer).await? else { return Err(second_factor(answer)) };
+    // The proof may have hashed it anew; or somebody has changed it since, and then what was proven is void.
+    let credential = password::fingerprint(auth, &current.user.id).await?;
+    if credential != before && !password::is_right(auth, &current.user.id, &tried).await? {
+        Session::delete(auth, &mut auth.db(), &current.session.token).await?;
+        return Err(error::INVALID_EMAIL_OR_PASSWORD.into());
+    }
+    first(options, request, current, credential).await
+}
+
+/// Tokens for a session that was made for them: without them nobody has it.
+async fn first(
+    options: &Options,
+    request: &Request,
+    current: SessionUser,
+    credential: String,
+) -> Result<Pair, Error> {
+    let (auth, token) = (&request.auth, current.session.token.clone());
+    match start(options, request, current, credential).await {
+        Err(failed) => {
+            Session::delete(auth, &mut auth.db(), &token).await?;
+            Err(failed)
+        }
+        pair => pair,
     }
 }
 
@@ -75,7 +108,7 @@ async fn session_of(request: &Request, answer: &Answer) -> Result<Option<Session
     };
     let found = Session::find(&request.auth, &mut request.auth.db(), token).await?;
     // Ended since: somebody changed the password, say.
-    found.map(Some).ok_or_else(|| portcullis_core::error::UNAUTHORIZED.into())
+    found.map(Some).ok_or_else(|| error::UNAUTHORIZED.into())
 }
 
 /// Its cookies go along: a client that keeps them shows the second factor where browsers do.
@@ -84,53 +117,60 @@ fn second_factor(answer: Answer) -> Error {
 }
 
 /// Tokens for the holder of a session; a chain that it had ends.
-pub(super) async fn begin(
+pub(super) async fn exchange(
+    options: &Options,
+    request: &Request,
+    current: SessionUser,
+) -> Result<Pair, Error> {
+    let credential = password::fingerprint(&request.auth, &current.user.id).await?;
+    start(options, request, current, credential).await
+}
+
+async fn start(
     options: &Options,
     request: &Request,
     mut current: SessionUser,
+    credential: String,
 ) -> Result<Pair, Error> {
     let auth = &request.auth;
-    let (now, session) = (request.now, current.session.id.clone());
+    let now = request.now;
+    // From sign-in on, whatever comes between.
+    let ends_at = current.session.created_at.plus_seconds(options.absolute_expires_in);
+    if ends_at <= now {
+        return Err(error::SESSION_EXPIRED.at(StatusCode::UNAUTHORIZED).into());
+    }
     let access = access_token(options, request, &current).await?;
-    let chain = portcullis_core::crypto::base64url(&auth.random().bytes::<16>());
+    let chain = base64url(&auth.random().bytes::<16>());
     let token = Token::first(auth.config().secrets.current(), &chain, auth.random().bytes());
-    let ends_at = now.plus_seconds(options.absolute_expires_in);
-    let expires_at = now.plus_seconds(options.refresh_token_expires_in);
+    let expires_at = now.plus_seconds(options.refresh_token_expires_in).min(ends_at);
     let row = Row::new()
         .with(RefreshToken::CHAIN.key, chain)
-        .with(RefreshToken::SESSION_ID.key, session.as_str())
+        .with(RefreshToken::SESSION_ID.key, current.session.id.as_str())
         .with(RefreshToken::USER_ID.key, current.user.id.as_str())
+        .with(RefreshToken::CREDENTIAL.key, credential)
         .with(RefreshToken::CURRENT.key, token.hash())
         .with(RefreshToken::USED.key, "[]")
         .with(RefreshToken::EXPIRES_AT.key, expires_at)
         .with(RefreshToken::ENDS_AT.key, ends_at)
         .with(RefreshToken::CREATED_AT.key, now);
-    let mut tx = auth.store().begin().await?;
-    store::begin(&mut tx.db(), &session, auth.with_new_id(row)).await.map_err(|error| {
-        match error.is_orphan() {
-            // The session ended a moment ago.
-            true => portcullis_core::error::UNAUTHORIZED.into(),
-            false => error,
-        }
+    extend(request, &mut current, expires_at).await?;
+    store::begin(auth, &current.session.id, row).await.map_err(|failed| match failed.is_orphan() {
+        // The session ended a moment ago.
+        true => error::UNAUTHORIZED.into(),
+        false => failed,
     })?;
-    extend(request, &mut tx.db(), &mut current, expires_at).await?;
-    tx.commit().await?;
     Ok(Pair { access, refresh: token.into_text(), current })
 }
 
 /// A session lives at least as long as the token that stands for it.
-async fn extend(
-    request: &Request,
-    db: &mut Db<'_>,
-    current: &mut SessionUser,
-    until: Timestamp,
-) -> Result<(), Error> {
+async fn extend(request: &Request, current: &mut SessionUser, until: Timestamp) -> Result<(), Error> {
     if current.session.expires_at >= until {
         return Ok(());
     }
     let changes = Row::new().with(Session::EXPIRES_AT.key, until).with(Session::UPDATED_AT.key, request.now);
-    let updated = Session::update(&request.auth, db, &current.session.token, changes).await?;
-    current.session = updated.ok_or_else(|| Error::from(portcullis_core::error::UNAUTHORIZED))?;
+    let auth = &request.auth;
+    let updated = Session::update(auth, &mut auth.db(), &current.session.token, changes).await?;
+    current.session = updated.ok_or_else(|| Error::from(error::UNAUTHORIZED))?;
     Ok(())
 }
 
@@ -155,8 +195,12 @@ pub(super) async fn refresh(options: &Options, request: &Request, text: &str) ->
     // Twice at most: who lost the race finds the token among the used ones.
     for _ in 0..2 {
         let chain = store::find(&mut auth.db(), token.chain()).await?.ok_or_else(refused)?;
-        let current = store::session(&mut auth.db(), &chain.session_id).await?.ok_or_else(refused)?;
+        let mut current = store::session(&mut auth.db(), &chain.session_id).await?.ok_or_else(refused)?;
         if chain.ends_at <= now || current.session.expires_at <= now {
+            return Err(refused());
+        }
+        if chain.credential != password::fingerprint(auth, &current.user.id).await? {
+            store::end(&mut auth.db(), &current.session.id).await?;
             return Err(refused());
         }
         if chain.current == hash {
@@ -180,6 +224,8 @@ pub(super) async fn refresh(options: &Options, request: &Request, text: &str) ->
             return Err(stolen(request, &current).await?);
         };
         let access = access_token(options, request, &current).await?;
+        // Whoever replaced it may have died before they came to this.
+        extend(request, &mut current, chain.expires_at).await?;
         return Ok(Pair { access, refresh: successor.into_text(), current });
     }
     Err(Error::broken("token-api: a chain changed twice while one token was looked at"))
@@ -199,20 +245,17 @@ async fn replace(
     let successor = token.successor(auth.config().secrets.current());
     let expires_at = now.plus_seconds(options.refresh_token_expires_in).min(chain.ends_at);
     let forget_before = now.plus_seconds(-options.reuse_interval);
-    let mut tx = auth.store().begin().await?;
-    if !chain.rotate(&mut tx.db(), &successor.hash(), now, forget_before, expires_at).await? {
-        tx.rollback().await?;
+    if !chain.rotate(&mut auth.db(), &successor.hash(), now, forget_before, expires_at).await? {
         return Ok(None);
     }
-    extend(request, &mut tx.db(), &mut current, expires_at).await?;
-    tx.commit().await?;
+    extend(request, &mut current, expires_at).await?;
     Ok(Some(Pair { access, refresh: successor.into_text(), current }))
 }
 
 /// A token that was used, too late for a client that lost an answer: whoever has it, the session ends.
 async fn stolen(request: &Request, current: &SessionUser) -> Result<Error, Error> {
     let auth = &request.auth;
-    Session::delete(auth, &mut auth.db(), &current.session.token).await?;
+    close(request, current).await?;
     tracing::warn!(
         user = current.user.id,
         session = current.session.id,
@@ -235,10 +278,17 @@ pub(super) async fn sign_out(request: &Request, text: &str) -> Result<(), Error>
     }
 }
 
+/// The chain first: it goes even if a hook of the operator's keeps the session.
+async fn close(request: &Request, current: &SessionUser) -> Result<(), Error> {
+    let auth = &request.auth;
+    store::end(&mut auth.db(), &current.session.id).await?;
+    Session::delete(auth, &mut auth.db(), &current.session.token).await
+}
+
 /// Ends a session.
 pub(super) async fn end(request: &Request, current: &SessionUser) -> Result<(), Error> {
     let auth = &request.auth;
-    Session::delete(auth, &mut auth.db(), &current.session.token).await?;
+    close(request, current).await?;
     let event = request.event(Kind::SignedOut);
     auth.tell(event.user(&current.user.id).session(&current.session.id));
     Ok(())
@@ -258,11 +308,11 @@ pub(super) async fn holder(request: &Request) -> Result<SessionUser, Error> {
         return Err(Error::broken("token-api: no room reads access tokens"));
     };
     let mut db = auth.db();
-    let claims = tokens.read(request, &mut db, token.trim()).await?.ok_or_else(refused)?;
-    // What other rooms sign has no session in it.
-    let sid = claims.get("sid").and_then(Json::as_str).ok_or_else(refused)?;
+    let token = tokens.read(request, &mut db, token.trim()).await?.ok_or_else(refused)?;
+    let sid = token.claims.get("sid").and_then(Json::as_str).ok_or_else(refused)?;
     let current = store::session(&mut db, sid).await?.ok_or_else(refused)?;
-    if current.session.expires_at <= request.now {
+    let of_another = token.user.is_some_and(|user| user != current.user.id);
+    if of_another || current.session.expires_at <= request.now {
         return Err(refused());
     }
     Ok(current)

@@ -1,5 +1,6 @@
 //! The `refreshToken` table, which is ours alone: one row for a chain of refresh tokens.
 
+use portcullis_core::auth::Auth;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::error::Error;
 use portcullis_core::identity::{Session, SessionUser, User};
@@ -15,9 +16,11 @@ table! {
         /// The chain's name; part of each token.
         chain / CHAIN: String = Column::text("chain").unique().hidden(),
         /// Whose session.
-        session_id / SESSION_ID: String = Column::foreign("sessionId", "session").indexed(),
+        session_id / SESSION_ID: String = Column::foreign("sessionId", "session").unique(),
         /// Whose.
         user_id / USER_ID: String = Column::foreign("userId", "user").indexed(),
+        /// What the user's password was: see `password::fingerprint`. Another one ends the chain.
+        credential / CREDENTIAL: String = Column::text("credential").hidden(),
         /// SHA-256 of the token that may be used.
         current / CURRENT: String = Column::text("current").hidden(),
         /// The last ones that have been used, as JSON: see [`Used`].
@@ -87,15 +90,25 @@ pub(super) async fn session(db: &mut Db<'_>, id: &str) -> Result<Option<SessionU
     Ok(Some(SessionUser { session: Session::from_row(session)?, user: User::from_row(user)? }))
 }
 
-/// Begins a chain, in place of another of the same session.
-pub(super) async fn begin(db: &mut Db<'_>, session: &str, chain: Row) -> Result<(), Error> {
-    db.delete(RefreshToken::KEY, &RefreshToken::SESSION_ID.is(session)).await?;
-    db.insert(RefreshToken::KEY, chain).await?;
-    Ok(())
+/// Begins a chain, in place of another of the same session: of two at once the later one stays.
+pub(super) async fn begin(auth: &Auth, session: &str, chain: Row) -> Result<(), Error> {
+    let mut db = auth.db();
+    let replaced = RefreshToken::SESSION_ID.is(session);
+    // Single statements: nobody waits for anybody who waits for them.
+    if db.update(RefreshToken::KEY, &replaced, chain.clone()).await? == 1 {
+        return Ok(());
+    }
+    match db.insert(RefreshToken::KEY, auth.with_new_id(chain.clone())).await.map_err(Error::from) {
+        Err(error) if error.is_unique() => {
+            db.update(RefreshToken::KEY, &replaced, chain).await?;
+            Ok(())
+        }
+        inserted => inserted.map(|_| ()),
+    }
 }
 
-/// Ends all chains of a user.
-pub(super) async fn end_all_of(db: &mut Db<'_>, user: &str) -> Result<(), Error> {
-    db.delete(RefreshToken::KEY, &RefreshToken::USER_ID.is(user)).await?;
+/// Ends the chain of a session.
+pub(super) async fn end(db: &mut Db<'_>, session: &str) -> Result<(), Error> {
+    db.delete(RefreshToken::KEY, &RefreshToken::SESSION_ID.is(session)).await?;
     Ok(())
 }

@@ -77,6 +77,9 @@ fn unprocessable(problems: Vec<Json>) -> Error {
 impl SignUp {
     pub fn checked(self) -> Result<Map<String, Json>, Error> {
         let Self(mut body) = self;
+        if body.get("name").is_some_and(Json::is_null) {
+            body.remove("name");
+        }
         let mut problems = Problems::default();
         let email = problems.text(&body, "email");
         if body.get("email").is_some_and(Json::is_string) && !is_email(email) {
@@ -121,7 +124,10 @@ impl Refresh {
 
 impl SignOut {
     pub fn checked(self) -> Result<Option<String>, Error> {
-        if self.0.contains_key("refresh_token") { Refresh(self.0).checked().map(Some) } else { Ok(None) }
+        match self.0.get("refresh_token") {
+            None | Some(Json::Null) => Ok(None),
+            Some(_) => Refresh(self.0).checked().map(Some),
+        }
     }
 }
 
@@ -142,9 +148,13 @@ pub(super) fn reword(refusal: &mut Refusal) {
             of(&["body", "password"], "value_error")
         }
         code if code == error::INVALID_EMAIL.code => of(&["body", "email"], "value_error"),
+        // The message begins with the field's name.
         code if code == error::MISSING_FIELD.code || code == error::FIELD_NOT_ALLOWED.code => {
-            of(&["body"], "value_error")
+            of(&["body", message.split(' ').next().unwrap_or_default()], "value_error")
         }
+        // Of other rooms' fields (`username`).
+        code if code.ends_with("_ALREADY_TAKEN") => (StatusCode::CONFLICT, Json::from(&**message)),
+        code if code.contains("USERNAME") => of(&["body", "username"], "value_error"),
         code if code == error::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL.code => {
             (StatusCode::CONFLICT, Json::from(&**message))
         }
