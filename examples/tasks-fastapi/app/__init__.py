@@ -1,0 +1,1 @@
+"""A to-do API whose users come from an auth server."""
