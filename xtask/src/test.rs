@@ -10,7 +10,7 @@ use crate::instructions;
 
 /// Debian packages, each with files of which one shows that it is there. Absolute paths may have one
 /// `*` for a version; anything else is looked up in PATH.
-const PACKAGES: [(&str, &[&str]); 13] = [
+const PACKAGES: [(&str, &[&str]); 14] = [
     ("postgresql", &["/usr/lib/postgresql/*/bin/initdb", "initdb"]),
     ("mariadb-server", &["mariadbd", "/usr/sbin/mariadbd"]),
     ("redis-server", &["redis-server"]),
@@ -28,6 +28,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
     ("python3", &["python3"]),
     ("python3-venv", &["/usr/lib/*/ensurepip/__init__.py", "/usr/local/lib/*/ensurepip/__init__.py"]),
     ("chromium", &["chromium"]),
+    ("curl", &["curl"]),
 ];
 
 /// Flags without which the tests of the crates are not complete.
@@ -178,11 +179,15 @@ pub fn examples(root: &Path) -> Result<(), String> {
     let server = target.join("release/portcullis");
     let with = |call: Call| call.with("PORTCULLIS_BIN", server.to_string_lossy());
     step("tasks-fastapi", &with(Call::new(&fastapi, [&*python, "-m", "pytest", "-q"])))?;
+    let app = target.join("debug/tasks-axum");
+    let app = app.to_string_lossy();
+    let script = Call::new(root, ["sh", "examples/tasks-axum/tests/schemathesis.sh", &app]);
+    step("tasks-axum, schemathesis", &script.with("SCHEMATHESIS", format!("{venv}/bin/schemathesis")))?;
     for folder in ["examples/tasks-nextjs", "examples/tests"] {
         npm_packages(&root.join(folder))?;
     }
     let pages = with(Call::new(&root.join("examples/tests"), ["node", "--test"]))
-        .with("TASKS_AXUM_BIN", target.join("debug/tasks-axum").to_string_lossy())
+        .with("TASKS_AXUM_BIN", &*app)
         .with("TASKS_FASTAPI_PYTHON", &*python);
     step("examples, end to end", &pages)
 }

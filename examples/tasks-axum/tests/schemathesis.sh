@@ -2,16 +2,17 @@
 # Starts the app and has schemathesis look for answers that openapi.json does not promise, for about a
 # minute: as a user, as an admin, and in between without a token or with a bad one. Needs Python 3.10 or newer, and pip.
 #
-# usage: schemathesis.sh [path of the binary]
+# usage: [SCHEMATHESIS=program] schemathesis.sh [path of the binary]
 set -eu
 
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 venv=$target/schemathesis
-port=${PORT:-8765}
+tool=${SCHEMATHESIS:-$venv/bin/schemathesis}
+port=${PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 base=http://localhost:$port
 
-if [ ! -x "$venv/bin/schemathesis" ]; then
+if [ ! -x "$tool" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" --quiet --disable-pip-version-check install 'schemathesis>=4,<5'
 fi
@@ -70,7 +71,7 @@ include-path = "/api/admin/users/{user_id}"
 [operations.parameters]
 "path.user_id" = "$other"
 END
-    "$venv/bin/schemathesis" --config-file "$work/schemathesis.toml" run "$base/openapi.json" \
+    "$tool" --config-file "$work/schemathesis.toml" run "$base/openapi.json" \
         --checks all --header "Authorization: Bearer $token" --exclude-path-regex "$1" \
         --max-time 25 --continue-on-failure --suppress-health-check all --no-color
 }

@@ -114,11 +114,10 @@ def _allowed(request: Request) -> str:
     return ""
 
 
-async def _validation_error(_: Request, error: Any) -> Response:
+async def _validation_error(request: Request, error: Any) -> Response:
     errors = error.errors()
-    if isinstance(error.body, bytes):
-        message = "The body is not JSON, or Content-Type does not say that it is"
-        errors = [{"loc": ["body"], "msg": message, "type": "json_invalid"}]
+    if getattr(request.state, "malformed_json", False):
+        errors = [{"loc": ["body"], "msg": "JSON decode error", "type": "json_invalid"}]
     # FastAPI would also send the input back, of which nobody knows what it is.
     return JSONResponse(
         {"detail": [{name: one[name] for name in ("loc", "msg", "type")} for one in errors]}, 422
@@ -148,7 +147,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
-                raise HTTPException(413, "Content Too Large")
+                raise HTTPException(413, "Request body too large")
             return message
 
         await self.app(scope, limited, send)
@@ -159,6 +158,7 @@ class _Request(Request):
         try:
             return await super().json()
         except (ValueError, RecursionError):
+            self.state.malformed_json = True
             return await self.body()
 
 

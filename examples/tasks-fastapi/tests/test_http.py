@@ -59,7 +59,7 @@ async def test_a_body_over_64_kib_is_413(api: Api, key: SigningKey) -> None:
         answer = await api(
             "POST", "/api/v1/tasks", key.sign(), content=content, headers=JSON | {"origin": FRONT_END}
         )
-        assert (answer.status_code, answer.json()) == (413, {"detail": "Content Too Large"})
+        assert (answer.status_code, answer.json()) == (413, {"detail": "Request body too large"})
         assert answer.headers["access-control-allow-origin"] == FRONT_END
     good = b'{"title": "x"}'
     content = good + b" " * (65_536 - len(good))

@@ -17,8 +17,14 @@ SECONDS = 20
 
 # One after the other: both are names of the same tasks, and schemathesis would miss under one name what
 # it has deleted under the other.
-@pytest.mark.parametrize("paths", ["^/api/(v1|admin|health)", "^/api/users"])
-def test_schemathesis_finds_nothing(portcullis: Portcullis, tmp_path: Path, paths: str) -> None:
+@pytest.mark.parametrize(
+    ("paths", "database"),
+    [("^/api/(v1|admin|health)", "postgresql"), ("^/api/users", "sqlite")],
+    indirect=["database"],
+)
+def test_schemathesis_finds_nothing(
+    portcullis: Portcullis, tmp_path: Path, database: str, paths: str
+) -> None:
     # An admin, because everything is open to them; and a path's user is they, or all would be 403.
     admin, bob = portcullis.sign_up_admin(), portcullis.sign_up("Bob")
     config = tmp_path / "schemathesis.toml"
@@ -33,7 +39,7 @@ def test_schemathesis_finds_nothing(portcullis: Portcullis, tmp_path: Path, path
         parameters = {{ "path.user_id" = {json.dumps(bob.id)} }}
         """
     )
-    with serving(tmp_path, AUTH_URL=portcullis.url, DATABASE_URL=f"sqlite:{tmp_path / 'tasks.db'}") as url:
+    with serving(tmp_path, AUTH_URL=portcullis.url, DATABASE_URL=database) as url:
         # This API knows those who have been here.
         answer = httpx.get(
             f"{url}/api/v1/tasks", headers={"authorization": f"Bearer {bob.token()}"}, trust_env=False

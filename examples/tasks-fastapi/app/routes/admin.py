@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path
 from fastapi.exceptions import RequestValidationError
 from sqlmodel import col, select, update
 
-from app.auth import CurrentAdmin, require_admin
+from app.auth import CurrentAdmin, require_admin, text
 from app.db import Session
 from app.errors import Route, documented
 from app.models import Profile, User, UserPatch, now
@@ -33,8 +33,11 @@ async def update_user(
     """An inactive user's tokens are still good, and are refused here all the same."""
     if user_id == admin.id and not body.is_active:
         # Nobody might be left to undo it.
-        why = "You cannot deactivate yourself"
+        why = "Value error, you cannot deactivate yourself"
         raise RequestValidationError([{"loc": ("body", "is_active"), "msg": why, "type": "value_error"}])
+    if text(user_id) != user_id:
+        # What no row can have, the database need not be asked for: PostgreSQL takes it amiss.
+        raise not_found()
     statement = (
         update(User)
         .where(col(User.id) == user_id)
@@ -44,6 +47,10 @@ async def update_user(
     )
     user: User | None = (await session.exec(statement)).scalar_one_or_none()
     if user is None:
-        raise HTTPException(404, "User not found")
+        raise not_found()
     await session.commit()
     return user
+
+
+def not_found() -> HTTPException:
+    return HTTPException(404, "User not found")
