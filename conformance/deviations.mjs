@@ -191,14 +191,14 @@ export const everywhere = [
     id: "cached-refusals",
     seenIn: "generated.test.mjs",
     case: /^generated$/,
-    path: /: POST \/two-factor\/[\w-]+: set-cookie$/,
+    path: /: POST \/(two-factor\/[\w-]+|delete-anonymous-user): set-cookie$/,
     is: (peer, target) => target === `better-auth.session_token ${peer}`.trim(),
   },
   {
     id: "cached-refusals",
     seenIn: "generated.test.mjs",
     case: /^generated$/,
-    path: /: POST \/two-factor\/[\w-]+: header (set-auth-token|access-control-expose-headers)$/,
+    path: /: POST \/(two-factor\/[\w-]+|delete-anonymous-user): header (set-auth-token|access-control-expose-headers)$/,
     // The session that the caller has, and no other.
     is: (peer, target, answer) => peer === undefined && (target === "set-auth-token" || answer.setCookies.some((text) => decodeURIComponent(text).startsWith(`better-auth.session_token=${target};`))),
   },
@@ -354,6 +354,8 @@ export const unplayed = {
   PASSWORD_NEEDS_LOWERCASE: OURS, PASSWORD_NEEDS_UPPERCASE: OURS, PASSWORD_NEEDS_DIGIT: OURS, PASSWORD_NEEDS_SYMBOL: OURS,
   PASSWORD_NEEDS_MORE_KINDS: OURS, PASSWORD_TOO_COMMON: OURS, PASSWORD_CONTAINS_CONTEXT: OURS,
   PAYLOAD_TOO_LARGE: OURS, SERVICE_UNAVAILABLE: OURS,
+  INVALID_REFRESH_TOKEN: OURS, INVALID_ACCESS_TOKEN: OURS, MISSING_ACCESS_TOKEN: OURS, SECOND_FACTOR_REQUIRED: OURS,
+  TOO_MANY_REQUESTS: "said by the routes of \"tokenApi\" only; better-auth's own say it without a code",
   FAILED_TO_GET_SESSION: "a session has to go while it is being read",
   OTP_NOT_ENABLED: "better-auth's table has it, and no route answers it",
 };
