@@ -1,0 +1,24 @@
+// Sequences that show what only sequences show: for each row of deviations.mjs that is `seenIn` generated.test.mjs one
+// or more. A long run prints the shortest ones that it has met (`listed:`).
+const command = { password: 0, other: 0, spoil: null, bearer: null };
+
+export const witnesses = [
+  {
+    id: "cached-refusals",
+    configuration: "a cookie cache",
+    people: 1,
+    commands: [{ ...command, who: 0, whom: 0, call: "wait", index: 8 }, { ...command, who: 0, whom: 0, call: "vanish", index: 0 }],
+  },
+  {
+    id: "cache-sent-once",
+    configuration: "a signed cookie cache and much else",
+    people: 3,
+    commands: [{ ...command, who: 2, whom: 0, call: "prove", other: 1, index: 7, bearer: 2 }, { ...command, who: 0, whom: 0, call: "leave", other: 1, index: 5 }],
+  },
+  {
+    id: "fresh-cache",
+    configuration: "a signed cookie cache and much else",
+    people: 3,
+    commands: [{ ...command, who: 0, whom: 2, call: "prove", other: 3, index: 5 }],
+  },
+];
