@@ -90,9 +90,21 @@ for (const [api, keys] of [
       assert.equal(answer.status, 401);
       assert.match(answer.headers.get("www-authenticate"), /^Bearer/);
       assert.deepEqual(answer.json, { detail: "Missing or invalid authorization header" });
-      // A session cookie is none, and neither is anything else that is not signed by the auth server.
+      // A session's token is none, nor is its cookie.
+      const signIn = await fetch(new URL("/api/auth/sign-in/email", stack.authUrl), {
+        method: "POST",
+        headers: { "content-type": "application/json", origin: stack.origin },
+        body: JSON.stringify({ email: "ada@example.com", password: PASSWORD }),
+      });
+      const opaque = await ask("/api/v1/tasks", (await signIn.json()).token);
+      assert.deepEqual([opaque.status, opaque.json], [401, { detail: "Invalid token" }]);
+      const cookie = signIn.headers.getSetCookie().map((one) => one.split(";")[0]).join("; ");
+      assert.ok(cookie.includes("session_token="));
+      assert.equal((await fetch(new URL("/api/v1/tasks", stack.apiUrl), { headers: { cookie } })).status, 401);
+      // Neither is anything else that is not signed by the auth server.
       const forged = ada.access_token.replace(/[^.]+$/, (signature) => Buffer.from(signature, "base64url").reverse().toString("base64url"));
-      assert.deepEqual((await ask("/api/v1/tasks", forged)).json, { detail: "Invalid token" });
+      const bent = await ask("/api/v1/tasks", forged);
+      assert.deepEqual([bent.status, bent.json], [401, { detail: "Invalid token" }]);
     });
 
     it("7. an expired token → 401", async () => {

@@ -106,10 +106,10 @@ pub fn layer(verifier: Verifier) -> VerifyLayer {
 pub struct Token {
     /// The user's id, and the only one that counts: none from a URL or a body does.
     pub sub: String,
-    /// Their address.
-    pub email: String,
-    /// Their name.
-    pub name: String,
+    /// Their address; `definePayload` may leave it out.
+    pub email: Option<String>,
+    /// Their name; likewise.
+    pub name: Option<String>,
     /// Their roles, with commas between.
     pub role: Option<String>,
     /// When the token was made, in seconds since 1970.
@@ -125,14 +125,15 @@ impl FromRequestParts<App> for CurrentUser {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let (user, _) = caller(parts, app).await?;
+        let claims = Claims::<Token>::from_request_parts(parts, app).await?;
         let params = RawPathParams::from_request_parts(parts, app).await;
         // What is not UTF-8 is no path of ours.
         let params = params.map_err(|_| Error::NotFound("Not Found"))?;
-        match params.iter().find(|(name, _)| *name == "user_id") {
-            Some((_, id)) if id != user.id => Err(Error::NotYours),
-            _ => Ok(Self(user)),
+        // Before anything is looked up or written.
+        if params.iter().any(|(name, id)| name == "user_id" && id != claims.sub) {
+            return Err(Error::NotYours);
         }
+        seen(&claims, app).await.map(Self)
     }
 }
 
@@ -144,7 +145,8 @@ impl FromRequestParts<App> for Admin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let (user, claims) = caller(parts, app).await?;
+        let claims = Claims::<Token>::from_request_parts(parts, app).await?;
+        let user = seen(&claims, app).await?;
         // As the token says it, not the table: a role that was taken away ends with the token.
         claims.token().require_any_role(&["admin"]).map_err(|_| Error::AdminOnly)?;
         Ok(Self(user))
@@ -152,8 +154,7 @@ impl FromRequestParts<App> for Admin {
 }
 
 /// The user whom the token is about, with a row of their own in the app's database.
-async fn caller(parts: &mut Parts, app: &App) -> Result<(User, Claims<Token>), Error> {
-    let claims = Claims::<Token>::from_request_parts(parts, app).await?;
-    let user = app.store.seen(&claims, app.clock.now()).await?;
-    if user.is_active { Ok((user, claims)) } else { Err(Error::Inactive) }
+async fn seen(token: &Token, app: &App) -> Result<User, Error> {
+    let user = app.store.seen(token, app.clock.now()).await?;
+    if user.is_active { Ok(user) } else { Err(Error::Inactive) }
 }

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use portcullis_verify::Rejection;
 use serde::Serialize;
@@ -62,6 +63,11 @@ impl IntoResponse for Error {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, json!("Method Not Allowed")),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, json!("Request body too large")),
             Self::Invalid(problems) => (StatusCode::UNPROCESSABLE_ENTITY, json!(problems)),
+            Self::Database(error) if is_away(&error) => {
+                tracing::error!(%error, "the database cannot be reached");
+                let detail = Json(json!({ "detail": "The database cannot be reached" }));
+                return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], detail).into_response();
+            }
             Self::Database(error) => {
                 // Not for the client: it may name tables, columns and values.
                 tracing::error!(%error, "the database refused");
@@ -70,6 +76,11 @@ impl IntoResponse for Error {
         };
         (status, Json(json!({ "detail": detail }))).into_response()
     }
+}
+
+/// Is it not there, rather than of another opinion?
+const fn is_away(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
 }
 
 impl From<Rejection> for Error {

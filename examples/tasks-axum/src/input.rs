@@ -143,8 +143,10 @@ pub fn line<const MAX: usize>(value: &Value) -> Result<String, Wrong> {
     if text.is_empty() {
         return Err(("String should have at least 1 character".to_owned(), "string_too_short"));
     }
-    // The separators U+001C to U+001F are blank for Python's `isspace` and `\s`, and not for Unicode.
-    if text.chars().all(|c| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)) {
+    // What Python, JavaScript and Unicode each call blank: the separators U+001C to U+001F are for the first
+    // alone, U+FEFF for the second.
+    let blank = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c) || c == '\u{feff}';
+    if text.chars().all(blank) {
         return Err(("Value error, must not be blank".to_owned(), "value_error"));
     }
     Ok(text)

@@ -16,8 +16,8 @@ use crate::auth::Token;
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS users (
         id TEXT PRIMARY KEY,
-        email TEXT NOT NULL,
-        name TEXT NOT NULL,
+        email TEXT,
+        name TEXT,
         role TEXT,
         is_active BOOLEAN NOT NULL DEFAULT TRUE,
         created_at BIGINT NOT NULL,
@@ -46,9 +46,9 @@ pub struct User {
     /// `sub` of the token.
     pub id: String,
     /// Their address.
-    pub email: String,
+    pub email: Option<String>,
     /// Their name.
-    pub name: String,
+    pub name: Option<String>,
     /// Their roles, with commas between.
     pub role: Option<String>,
     /// May they come in?
@@ -91,7 +91,7 @@ pub struct NewTask {
 }
 
 /// What a client changes of a task; `None` stays as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Another title.
     pub title: Option<String>,

@@ -18,6 +18,8 @@ use crate::store::{Changes, NewTask, Task};
 const TITLE: usize = 200;
 /// The longest description.
 const DESCRIPTION: usize = 2000;
+/// What every reader of JSON and both databases can count.
+pub const MAX_OFFSET: i64 = (1 << 53) - 1;
 /// No such task, or none of the caller's: nobody learns which.
 const NO_TASK: Error = Error::NotFound("Task not found");
 
@@ -37,7 +39,7 @@ async fn list(
 ) -> Result<Json<Vec<Task>>, Error> {
     let completed = params.flag("completed");
     let limit = params.number("limit", 1..=100, 50);
-    let offset = params.number("offset", 0..=i64::MAX, 0);
+    let offset = params.number("offset", 0..=MAX_OFFSET, 0);
     params.finish()?;
     Ok(Json(app.store.tasks(&user, completed, limit, offset).await?))
 }
@@ -82,6 +84,10 @@ async fn change(
         completed: body.optional("completed", flag),
     };
     body.finish()?;
+    if changes == Changes::default() {
+        // Nothing changes, so neither does when it last did.
+        return found(app.store.task(&user, id).await?);
+    }
     found(app.store.change(&user, id, changes, app.clock.now()).await?)
 }
 
@@ -137,6 +143,8 @@ impl FromRequestParts<App> for TaskId {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let path = Path::<TaskPath>::from_request_parts(parts, app).await;
-        path.ok().and_then(|Path(TaskPath { id })| id.parse().ok()).map(Self).ok_or(NO_TASK)
+        // An id has one spelling; the library reads four.
+        let hyphenated = |TaskPath { id }: TaskPath| id.parse().ok().filter(|_| id.len() == 36);
+        path.ok().and_then(|Path(path)| hyphenated(path)).map(Self).ok_or(NO_TASK)
     }
 }

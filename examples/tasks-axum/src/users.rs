@@ -27,7 +27,7 @@ async fn profile(CurrentUser(user): CurrentUser) -> Json<User> {
 
 async fn list(_: Admin, State(app): State<App>, mut params: Params) -> Result<Json<Vec<User>>, Error> {
     let limit = params.number("limit", 1..=100, 50);
-    let offset = params.number("offset", 0..=i64::MAX, 0);
+    let offset = params.number("offset", 0..=crate::tasks::MAX_OFFSET, 0);
     params.finish()?;
     Ok(Json(app.store.users(limit, offset).await?))
 }

@@ -50,8 +50,16 @@ class Settings(BaseSettings):
         origins = tuple(origin.strip().rstrip("/") for origin in origins if origin.strip())
         for origin in origins:
             parts = urlsplit(origin)
-            # A browser sends scheme, host and port and nothing else; whatever differs never matches.
-            if f"{parts.scheme}://{parts.netloc}" != origin or not parts.hostname or "*" in origin:
+            usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+            # A browser sends scheme, host and port, in lower case and without the usual port; whatever
+            # differs never matches.
+            if (
+                f"{parts.scheme}://{parts.netloc}" != origin
+                or not parts.hostname
+                or "*" in origin
+                or origin != origin.lower()
+                or (usual and origin.endswith(usual))
+            ):
                 raise ValueError("must be origins such as http://localhost:3000, without path or wildcard")
         return origins
 

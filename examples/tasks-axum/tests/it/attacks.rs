@@ -140,7 +140,7 @@ async fn forged(world: &World, ada: &Person) -> Vec<(String, String)> {
         json!({ "iat": START + 3600 }),
         json!({ "sub": null }),
         json!({ "sub": 1 }),
-        json!({ "email": null }),
+        json!({ "email": 1 }),
         json!({ "role": { "admin": true } }),
     ] {
         all.push((claims.to_string(), signer.sign(ada, claims).await));

@@ -67,7 +67,7 @@ async fn a_list_has_filters_pages_and_an_order(world: World) {
     assert_eq!(titles("?completed=false").await, ["four", "three", "one"]);
     assert_eq!(titles("?limit=2").await, ["four", "three"]);
     assert_eq!(titles("?limit=2&offset=3").await, ["one"]);
-    assert_eq!(titles("?offset=9223372036854775807").await, [""; 0]);
+    assert_eq!(titles("?offset=9007199254740991").await, [""; 0]);
     assert_eq!(titles("?unknown=%00").await.len(), 4);
     for n in 0..50 {
         let body = json!({ "title": n.to_string() });
@@ -275,7 +275,20 @@ async fn wrong_queries_are_named(world: World) {
 async fn an_id_that_is_none_is_nobodys_task(world: World) {
     let ada = world.person("ada").await;
     let body = Some(json!({ "title": "x" }));
-    for id in ["1", "%00", "a%2Fb", "%C3%A4", "00000000-0000-0000-0000-000000000000", "' or 1=1 --", "%27"] {
+    let mine = world.task(&ada, "mine").await;
+    // An id has one spelling.
+    let (compact, braced) = (mine.replace('-', ""), format!("%7B{mine}%7D"));
+    for id in [
+        &compact,
+        &braced,
+        "1",
+        "%00",
+        "a%2Fb",
+        "%C3%A4",
+        "00000000-0000-0000-0000-000000000000",
+        "' or 1=1 --",
+        "%27",
+    ] {
         for path in paths(&ada) {
             let one = format!("{path}/{id}");
             for (method, body) in [
