@@ -22,7 +22,7 @@ mod store;
 mod tests;
 
 pub use options::{
-    AdapterOptions, JwksOptions, KeyPairOptions, Options, Payload, SchemaOptions, TokenOptions,
+    AdapterOptions, DefinePayload, JwksOptions, KeyPairOptions, Options, Payload, SchemaOptions, TokenOptions,
 };
 pub use store::Jwk;
 

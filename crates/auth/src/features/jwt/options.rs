@@ -1,15 +1,21 @@
 //! `plugins.jwt`: as written, and checked.
 
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portcullis_core::auth::Auth;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::config::{
     CacheStrategy, Config, ConfigError, Environment, TableNames, is_weak, nearest,
 };
 use portcullis_core::crypto::{Algorithm, Secret};
+use portcullis_core::error::Error;
 use portcullis_core::hooks::Callback;
-use portcullis_core::identity::User;
+use portcullis_core::identity::{SessionUser, User};
 use portcullis_core::store::Schema;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::span;
 use super::store::Jwk;
@@ -88,13 +94,36 @@ pub struct TokenOptions {
     pub sign: Option<Callback>,
 }
 
+/// Says what tokens say, in Rust.
+#[async_trait]
+pub trait DefinePayload: Send + Sync {
+    /// The claims of a token for the holder of this session; `iat`, `exp`, `iss`, `aud` and `sub` are added
+    /// where they are not among them (`sub` always).
+    ///
+    /// # Errors
+    /// A refusal is the answer; what breaks is a 500 at `/token`, and no header elsewhere.
+    async fn define_payload(&self, auth: &Auth, current: &SessionUser) -> Result<Map<String, Json>, Error>;
+}
+
 /// `plugins.jwt.jwt.definePayload`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Payload {
+    /// Gives them.
+    Trait(Arc<dyn DefinePayload>),
     /// `(session)` gives them.
     Callback(Callback),
     /// Fields of the user by name, and `sid`: the session's id. Ours.
     Claims(Vec<String>),
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trait(_) => f.write_str("Payload::Trait"),
+            Self::Callback(callback) => callback.fmt(f),
+            Self::Claims(names) => names.fmt(f),
+        }
+    }
 }
 
 impl From<Callback> for Payload {
@@ -117,7 +146,7 @@ impl<'de> Deserialize<'de> for Payload {
 impl TokenOptions {
     /// Have functions of the operator's a say in each token?
     pub(super) fn asks(&self) -> bool {
-        let defines = matches!(self.define_payload, Some(Payload::Callback(_)));
+        let defines = matches!(self.define_payload, Some(Payload::Callback(_) | Payload::Trait(_)));
         defines || self.get_subject.is_some() || self.sign.is_some()
     }
 }
@@ -277,7 +306,7 @@ impl Rules {
         }
         let chosen = match &self.written.jwt.define_payload {
             None => None,
-            Some(Payload::Callback(_)) => Some(&[][..]),
+            Some(Payload::Callback(_) | Payload::Trait(_)) => Some(&[][..]),
             Some(Payload::Claims(names)) => Some(names.as_slice()),
         };
         known(chosen.unwrap_or_default(), schema)?;

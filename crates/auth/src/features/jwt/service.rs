@@ -73,6 +73,7 @@ pub(super) async fn token_for(
             user.insert(SESSION_ID.into(), current.session.id.as_str().into());
             claims.extend(names.iter().filter_map(|name| user.remove_entry(name)));
         }
+        Some(Payload::Trait(define)) => claims.extend(define.define_payload(auth, current).await?),
         Some(Payload::Callback(define)) => {
             let args = vec![Json::Object(current.view(auth))];
             match define.call(auth.outbound(), "plugins.jwt.jwt.definePayload", args).await? {
@@ -85,10 +86,9 @@ pub(super) async fn token_for(
     if keys.rules.shared.is_some() {
         // What services that know the secret look for; Better Auth has no such tokens. Only the operator's own
         // function may say something else.
-        let id = || Json::from(current.user.id.as_str());
-        match options.define_payload {
-            Some(Payload::Callback(_)) => drop(claims.entry("user_id").or_insert_with(id)),
-            _ => drop(claims.insert("user_id".into(), id())),
+        let says = matches!(options.define_payload, Some(Payload::Callback(_) | Payload::Trait(_)));
+        if !(says && claims.contains_key("user_id")) {
+            claims.insert("user_id".into(), current.user.id.as_str().into());
         }
     }
     let subject = match &options.get_subject {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
+use portcullis_core::auth::Auth;
 use portcullis_core::config::{Config, Environment, Settings, read};
 use portcullis_core::crypto::{
     Algorithm, KeyPair, Secret, Secrets, base64url, hmac_sha256, peek, sign_hs256, verify_jwt,
@@ -9,12 +11,12 @@ use portcullis_core::crypto::{
 use portcullis_core::error::{Code, Error};
 use portcullis_core::hooks::Callback;
 use portcullis_core::http::Request;
-use portcullis_core::identity::{CacheSigner, User};
+use portcullis_core::identity::{CacheSigner, SessionUser, User};
 use portcullis_core::store::{Filter, Row, Schema};
 use portcullis_core::testing::{Actor, TestApp, Told};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Jwk, Jwt};
+use super::{DefinePayload, Jwk, Jwt, Payload};
 use crate::features::LIST;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -389,6 +391,30 @@ async fn the_operator_defines_payload_and_subject() {
     let session = &told.all()[0].1[0];
     assert_eq!(session["user"]["name"], "ada");
     assert!(session["session"]["token"].is_string());
+}
+
+struct Plan;
+
+#[async_trait]
+impl DefinePayload for Plan {
+    async fn define_payload(&self, _: &Auth, current: &SessionUser) -> Result<Map<String, Json>, Error> {
+        match current.user.name.as_str() {
+            "eve" => Err(Code::new(403, "NO_TOKENS", "no tokens for you").into()),
+            name => Ok(map(json!({ "plan": "pro", "who": name, "sub": "somebody else" }))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trait_defines_the_payload_too() {
+    let jwt = room(json!({}), |options| options.jwt.define_payload = Some(Payload::Trait(Arc::new(Plan))));
+    let app = app_with(&jwt, json!({})).await;
+    let ada = app.user("ada").await;
+    let claims = verified(&app, "/jwks", &token(&ada).await).await.unwrap();
+    assert_eq!(claims.keys().collect::<Vec<_>>(), ["iat", "plan", "who", "sub", "exp", "iss", "aud"]);
+    assert_eq!(claims["who"], "ada");
+    assert_eq!(claims["sub"], ada.get("/get-session").await.expect(200)["user"]["id"]);
+    app.user("eve").await.get("/token").await.refused(403, "NO_TOKENS");
 }
 
 #[tokio::test]
