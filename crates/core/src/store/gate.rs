@@ -15,6 +15,9 @@ use super::StoreError;
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Who waits so long for a connection may be waiting for a database that is away: the driver tries to connect
+/// for as long as it is given, and says nothing meanwhile.
+const DOUBT: Duration = Duration::from_millis(250);
 
 /// The state of one database.
 #[derive(Debug)]
@@ -44,21 +47,26 @@ impl Gate {
         suspected.is_some_and(|at| idle >= at.elapsed())
     }
 
-    /// Waits for a connection, but not for a database that is away.
+    /// Waits for a connection, but not for a database that is away; `doubt` is called while it takes long.
     pub async fn pass<T>(
         &self,
         waiting: impl Future<Output = Result<T, StoreError>>,
+        doubt: impl Fn(),
     ) -> Result<T, StoreError> {
         let away = || Err(StoreError::Unavailable("it has gone away and is being asked again".into()));
         let mut down = self.down.subscribe();
         if *down.borrow_and_update() {
             return away();
         }
-        tokio::select! {
-            biased;
-            outcome = waiting => outcome,
-            // The sender lives as long as `self`.
-            _ = down.wait_for(|down| *down) => away(),
+        let mut waiting = std::pin::pin!(waiting);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut waiting => return outcome,
+                // The sender lives as long as `self`.
+                _ = down.wait_for(|down| *down) => return away(),
+                () = tokio::time::sleep(DOUBT) => doubt(),
+            }
         }
     }
 
@@ -72,15 +80,20 @@ impl Gate {
         if self.asking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (gate, options) = (Arc::downgrade(self), options.clone());
+        let (gate_of, options) = (Arc::downgrade(self), options.clone());
         tokio::spawn(async move {
             loop {
                 let answers = answers(&options).await;
-                let Some(gate) = gate.upgrade() else { return };
+                let Some(gate) = gate_of.upgrade() else { return };
                 if answers {
-                    gate.asking.store(false, Ordering::Release);
                     if gate.down.send_replace(false) {
                         tracing::info!("the database answers again");
+                    }
+                    // Where all connections are in use, everybody who waits has doubts.
+                    drop(gate);
+                    tokio::time::sleep(PAUSE).await;
+                    if let Some(gate) = gate_of.upgrade() {
+                        gate.asking.store(false, Ordering::Release);
                     }
                     return;
                 }
@@ -120,14 +133,22 @@ mod tests {
         let gate = Gate::new();
         let waiting = tokio::spawn({
             let gate = Arc::clone(&gate);
-            async move { gate.pass(std::future::pending::<Result<(), _>>()).await }
+            async move { gate.pass(std::future::pending::<Result<(), _>>(), || ()).await }
         });
         tokio::task::yield_now().await;
         gate.down.send_replace(true);
         assert!(matches!(waiting.await.unwrap(), Err(StoreError::Unavailable(_))));
-        assert!(matches!(gate.pass(async { Ok(()) }).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(gate.pass(async { Ok(()) }, || ()).await, Err(StoreError::Unavailable(_))));
         gate.down.send_replace(false);
-        assert!(gate.pass(async { Ok(()) }).await.is_ok());
+        assert!(gate.pass(async { Ok(()) }, || ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_long_has_doubts() {
+        let gate = Gate::new();
+        let doubt = || gate.down.send_modify(|down| *down = true);
+        let waiting = gate.pass(std::future::pending::<Result<(), _>>(), doubt);
+        assert!(matches!(waiting.await, Err(StoreError::Unavailable(_))));
     }
 
     #[tokio::test]

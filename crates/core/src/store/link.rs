@@ -77,7 +77,7 @@ impl Pool {
         match self.gate() {
             None => self.open(purpose).await,
             Some(gate) => {
-                let opened = gate.pass(self.open(purpose)).await;
+                let opened = gate.pass(self.open(purpose), || self.suspect()).await;
                 self.look_at(&opened);
                 opened
             }
@@ -94,9 +94,12 @@ impl Pool {
     /// An error may mean that the database is away; then somebody has to find out.
     pub fn look_at<T>(&self, outcome: &Result<T, StoreError>) {
         let Err(error) = outcome else { return };
-        if !error.lost_connection() && !error.pool_timed_out() {
-            return;
+        if error.lost_connection() || error.pool_timed_out() {
+            self.suspect();
         }
+    }
+
+    fn suspect(&self) {
         match self {
             Self::Sqlite { .. } => {}
             Self::Postgres(pool, _, gate) => gate.suspect(&*pool.connect_options()),
