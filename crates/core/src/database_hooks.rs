@@ -172,9 +172,9 @@ impl DatabaseHooks for Written {
         let Some(callback) = &self.hooks(model, verb).before else { return Ok(Before::Go) };
         match self.call(callback, (model, verb, "before"), data, context).await? {
             Json::Bool(false) => Ok(Before::Stop),
-            Json::Object(mut answer) => match answer.remove("data") {
+            Json::Object(mut answer) if answer.contains_key("data") => match answer.remove("data") {
                 Some(Json::Object(data)) => Ok(Before::With(data)),
-                None | Some(Json::Null) => Ok(Before::Go),
+                Some(Json::Null) | None => Ok(Before::Go),
                 Some(_) => Err(Error::broken(format!(
                     "databaseHooks.{}.{}.before: `data` is not an object",
                     model.key(),
