@@ -23,7 +23,7 @@ const { betterAuth } = await import("better-auth");
 const { APIError } = await import("better-auth/api");
 const { getMigrations } = await import("better-auth/db/migration");
 const { toNodeHandler } = await import("better-auth/node");
-const { anonymous, bearer, jwt, multiSession, twoFactor, username } = await import("better-auth/plugins");
+const { admin, anonymous, bearer, jwt, multiSession, twoFactor, username } = await import("better-auth/plugins");
 
 /** better-auth uses what these return without waiting for it, so they cannot be asked over HTTP: functions.mjs has them. */
 const SYNCHRONOUS = /generateId$|\.(defaultValue|onUpdate)$|\.transform\.|~standard|customSyntheticUser$|Normalization$/;
@@ -76,7 +76,7 @@ function revived(value, path, functions) {
   );
 }
 
-const factories = { anonymous, bearer, jwt, multiSession, twoFactor, username };
+const factories = { admin, anonymous, bearer, jwt, multiSession, twoFactor, username };
 
 async function open(url) {
   if (url.startsWith("sqlite:")) {
@@ -99,8 +99,9 @@ async function open(url) {
   throw new Error(`the peer has no database for ${url}`);
 }
 
-/** `{url, keyPrefix}` is Portcullis' way to say what `@better-auth/redis-storage` is given in JavaScript. */
-async function storage({ url, keyPrefix }) {
+/** `{url, keyPrefix}` is Portcullis' way to say what `@better-auth/redis-storage` is given in JavaScript; else functions. */
+async function storage({ url, keyPrefix, ...own }) {
+  if (!url) return revived(own, "secondaryStorage", {});
   const { redisStorage } = await import("@better-auth/redis-storage");
   const { default: Redis } = await import("ioredis");
   return redisStorage({ client: new Redis(url), keyPrefix });
@@ -108,12 +109,13 @@ async function storage({ url, keyPrefix }) {
 
 /** A handler for one configuration. */
 async function configured(config) {
-  // `passwordHash` and `http` are Portcullis' own: better-auth has one hash, and no listener.
-  const { database, plugins = {}, migrate = true, passwordHash: _hash, http: _http, secondaryStorage, ...options } = config;
+  // These are Portcullis' own: better-auth has one hash, no listener, and nothing that runs by itself.
+  const { passwordHash: _hash, http: _http, purge: _purge, ...shared } = config;
+  const { database, plugins = {}, migrate = true, secondaryStorage, ...options } = shared;
   const functions = makeFunctions();
   const auth = betterAuth({
     ...revived(options, "", functions),
-    database: await open(database.url),
+    ...(database && { database: await open(database.url) }),
     ...(secondaryStorage && { secondaryStorage: await storage(secondaryStorage) }),
     plugins: Object.entries(plugins).map(([name, value]) => {
       if (!factories[name]) throw new Error(`the peer has no plugin ${name}`);
@@ -122,7 +124,7 @@ async function configured(config) {
     telemetry: { enabled: false },
     logger: process.env.PEER_LOG ? { level: process.env.PEER_LOG } : { disabled: true },
   });
-  if (migrate) await (await getMigrations((await auth.$context).options)).runMigrations();
+  if (migrate && database) await (await getMigrations((await auth.$context).options)).runMigrations();
   const handler = toNodeHandler(auth.handler);
   return (request, response) => {
     const now = test ? Number(request.headers["x-test-now"] ?? Number.NaN) : Number.NaN;
@@ -153,5 +155,5 @@ async function another(request, response) {
 }
 
 process.on("SIGTERM", () => process.exit(0));
-const [url] = await listen(args.multi ? another : await configured(JSON.parse(readFileSync(args.config, "utf8"))), Number(args.port));
+const [url] = await listen(args.multi ? another : await configured(args.config ? JSON.parse(readFileSync(args.config, "utf8")) : {}), Number(args.port));
 console.log(`listening on ${url}`);

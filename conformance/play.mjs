@@ -187,23 +187,24 @@ export async function scenarios() {
 }
 
 /**
- * Both servers with one configuration, which is laid over the usual one and is given the URL of the operator's
+ * One server with a configuration, which is laid over the usual one and is given the URL of the operator's
  * functions. `database` makes a database of a name (tables.mjs).
  */
-export async function startPair(t, folder, name, { config = () => ({}), answer, database = inFolder(folder) } = {}) {
-  const one = async (kind) => {
-    const hook = await startWebhook(t, answer);
-    const own = await database(`${kind}_${name}`.replaceAll(/\W+/g, "_"));
-    const server = await startLight(kind, configuration(own.url, { ...config({ webhook: hook.url }), ...own.settings }));
-    const stage = new Stage(server, hook, own);
-    t.after(() => stage.server.stop());
-    const jwks = await raw(server.url, { method: "GET", path: `${stage.basePath}/jwks` });
-    if (jwks.status === 200) stage.keys(jwks.json.keys);
-    stage.tables = await own.read();
-    return stage;
-  };
-  return Promise.all(["peer", "portcullis"].map(one));
+export async function startStage(t, kind, name, { config = () => ({}), answer, database }) {
+  const hook = await startWebhook(t, answer);
+  const own = await database(`${kind}_${name}`.replaceAll(/\W+/g, "_"));
+  const server = await startLight(kind, configuration(own.url, { ...config({ webhook: hook.url }), ...own.settings }));
+  const stage = new Stage(server, hook, own);
+  t.after(() => stage.server.stop());
+  const jwks = await raw(server.url, { method: "GET", path: `${stage.basePath}/jwks` });
+  if (jwks.status === 200) stage.keys(jwks.json.keys);
+  stage.tables = await own.read();
+  return stage;
 }
+
+/** Both servers with one configuration. */
+export const startPair = (t, folder, name, { database = inFolder(folder), ...settings } = {}) =>
+  Promise.all(["peer", "portcullis"].map((kind) => startStage(t, kind, name, { ...settings, database })));
 
 const titled = (step, index) => `${index + 1}. ${step.who}: ${step.method ? `${step.method} ${step.route}` : "note"}: `;
 

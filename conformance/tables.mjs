@@ -26,7 +26,8 @@ function blind(row) {
 
 const byId = (rows) => new Map(rows.map((row) => [row.id, row]));
 
-function readFile(file) {
+/** Table → id → row of an SQLite file. */
+export function readTables(file) {
   const database = new Database(file, { readonly: true });
   try {
     return database.transaction(() => {
@@ -41,7 +42,7 @@ function readFile(file) {
 /** SQLite, in this folder. */
 export const inFolder = (folder) => (name) => {
   const file = path.join(folder, `${name}.db`);
-  return { url: `sqlite:${file}`, read: () => readFile(file) };
+  return { url: `sqlite:${file}`, read: () => readTables(file) };
 };
 
 /** A server of databases.mjs. */

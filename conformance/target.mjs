@@ -85,13 +85,17 @@ async function startPeer(config) {
 export const startLight = (kind, config) =>
   (kind === "peer" || selfCheck) && !config.rateLimit.enabled ? startPeer(config) : start(kind, config);
 
-/** Starts one server; `stop()` waits for its end and fails when that was not a clean one. */
-export async function start(kind, config) {
+/**
+ * Starts one server; `stop()` waits for its end and fails when that was not a clean one. `env` is laid over the
+ * environment in place of the test contract, `within` is a folder to run in; without `config` there is no file of it.
+ */
+export async function start(kind, config, { env = { TEST_CLOCK: "1" }, within } = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), "portcullis-target-"));
   const file = path.join(folder, "config.json");
-  await writeFile(file, JSON.stringify(config));
+  if (config) await writeFile(file, JSON.stringify(config));
   const clean = () => rm(folder, { recursive: true, force: true });
-  const { child, url, ended, stderr } = await spawned(kind, [...command(kind), "--config", file], folder).catch(async (error) => {
+  const words = [...command(kind), ...(config ? ["--config", file] : [])];
+  const { child, url, ended, stderr } = await spawned(kind, words, within ?? folder, env).catch(async (error) => {
     await clean();
     throw error;
   });
@@ -113,17 +117,18 @@ export async function start(kind, config) {
 }
 
 /** A process that says where it listens. */
-async function spawned(kind, [program, ...words], folder) {
+async function spawned(kind, [program, ...words], folder, env = { TEST_CLOCK: "1" }) {
   const child = spawn(program, [...words, "--port", "0"], {
     cwd: folder,
-    env: { ...process.env, TEST_CLOCK: "1" },
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stderr = "";
   child.stderr.on("data", (chunk) => (stderr += chunk));
   const ended = new Promise((resolve) => {
     child.once("error", (error) => resolve({ error }));
-    child.once("exit", (code, signal) => resolve({ code, signal }));
+    // Not `exit`, after which there may be more to read of its last words.
+    child.once("close", (code, signal) => resolve({ code, signal }));
   });
   const url = await new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -145,8 +150,8 @@ async function spawned(kind, [program, ...words], folder) {
 }
 
 /** Starts one server for the length of a test. */
-export async function startFor(t, kind, config) {
-  const server = await start(kind, config);
+export async function startFor(t, kind, config, options) {
+  const server = await start(kind, config, options);
   t.after(() => server.stop());
   return server;
 }
@@ -302,7 +307,7 @@ export function raw(base, { method, path: route, headers = {}, body }) {
 
 /**
  * Receives the operator callbacks of the servers; `calls` has them in order. `answer` is given one and
- * returns `{result}` or `{error}`. Below its URL are the functions of functions.mjs.
+ * returns `{result}` or `{error}`, at once or later. Below its URL are the functions of functions.mjs.
  */
 export async function startWebhook(t, answer = () => ({ result: null })) {
   const calls = [];
@@ -314,7 +319,7 @@ export async function startWebhook(t, answer = () => ({ result: null })) {
     const name = nameIn(request.url);
     if (!name) calls.push(call);
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify(name ? { result: functions[name](...call.args) } : answer(call)));
+    response.end(JSON.stringify(name ? { result: functions[name](...call.args) } : await answer(call)));
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {

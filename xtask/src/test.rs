@@ -146,12 +146,17 @@ pub fn everything(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The server as a release with a clock that tests set, built; where it is.
+fn server(root: &Path) -> Result<PathBuf, String> {
+    let words = ["cargo", "build", "--release", "-p", "portcullis-server", "--features", "test-mode"];
+    step("release build, test mode", &Call::new(root, words))?;
+    Ok(target_folder(root)?.join("release/portcullis"))
+}
+
 /// The binary, and the tests that put it beside the real better-auth.
 pub fn conformance(root: &Path) -> Result<(), String> {
     let node = root.join("conformance");
-    let words = ["cargo", "build", "--release", "-p", "portcullis-server", "--features", "test-mode"];
-    step("release build, test mode", &Call::new(root, words))?;
-    let binary = target_folder(root)?.join("release/portcullis");
+    let binary = server(root)?;
     npm_packages(&node)?;
     let call = Call::new(&node, ["node", "--test"]).with("PORTCULLIS_BIN", binary.to_string_lossy());
     step("conformance", &call)
@@ -161,8 +166,7 @@ pub fn conformance(root: &Path) -> Result<(), String> {
 /// conformance has built, the axum app the one of the Rust tests.
 pub fn examples(root: &Path) -> Result<(), String> {
     let target = target_folder(root)?;
-    let release = ["cargo", "build", "--release", "-p", "portcullis-server", "--features", "test-mode"];
-    step("release build, test mode", &Call::new(root, release))?;
+    let server = server(root)?;
     let axum = ["cargo", "build", "--workspace", "--bin", "tasks-axum", "--features", FEATURES];
     step("tasks-axum", &Call::new(root, axum))?;
     let fastapi = root.join("examples/tasks-fastapi");
@@ -176,7 +180,6 @@ pub fn examples(root: &Path) -> Result<(), String> {
         pip.words.push("requirements-dev.txt".to_owned());
         pip.run("Python packages")
     })?;
-    let server = target.join("release/portcullis");
     let with = |call: Call| call.with("PORTCULLIS_BIN", server.to_string_lossy());
     step("tasks-fastapi", &with(Call::new(&fastapi, [&*python, "-m", "pytest", "-q"])))?;
     let app = target.join("debug/tasks-axum");

@@ -4,8 +4,6 @@
 //! rule that `/get-session` has: an expired or revoked session is none. They set no cookies; the client
 //! refreshes its own by `/get-session`.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use portcullis_core::error::{self, Error};
@@ -26,7 +24,7 @@ async fn read(parts: &Parts, auth: &Auth) -> Result<Option<SessionUser>, Error> 
     let request = Request::of_parts(auth, parts.clone());
     // Nothing is extended here: the new cookie could not reach the client.
     let how = How { skip_refresh: true, ..How::default() };
-    Ok(read_session(&request, how).await?.found.map(Arc::unwrap_or_clone))
+    Ok(read_session(&request, how).await?.found)
 }
 
 impl<S> FromRequestParts<S> for CurrentSession

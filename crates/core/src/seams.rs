@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::body::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 
@@ -15,7 +14,7 @@ use crate::auth::Auth;
 use crate::error::{Code, Error};
 use crate::events::Event;
 use crate::http::{Answer, Cookies, Request, SetCookie};
-use crate::identity::{Action, CacheSigner, Challenge, SessionUser, SignIn, User};
+use crate::identity::{Action, CacheSigner, Challenge, Remembered, SessionUser, SignIn, User};
 use crate::store::{Db, Row};
 
 /// Who is asking? Presents a session another way than by cookie (bearer, API keys).
@@ -121,14 +120,13 @@ pub trait SessionBegun: Send + Sync {
 /// Makes and reads access tokens: what the room of tokens (jwt) does for others (token API).
 #[async_trait]
 pub trait AccessTokens: Send + Sync {
-    /// A token for the holder of a session, good for so many seconds, with further claims.
+    /// A token for the holder of a session, good for so many seconds.
     async fn issue(
         &self,
         request: &Request,
         db: &mut Db<'_>,
         current: &SessionUser,
         seconds: i64,
-        claims: Map<String, Json>,
     ) -> Result<String, Error>;
 
     /// Reads a token that [`AccessTokens::issue`] gave and that is good now; `None` for any other.
@@ -143,8 +141,8 @@ pub trait AccessTokens: Send + Sync {
 /// What an access token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessToken {
-    /// Its claims.
-    pub claims: Map<String, Json>,
+    /// The session's id.
+    pub session: String,
     /// The user's id; `None` where the operator's function chooses the subject.
     pub user: Option<String>,
 }
@@ -165,12 +163,11 @@ pub trait SignOut: Send + Sync {
 /// The shape of `/get-session` (the jwt header, custom sessions).
 #[async_trait]
 pub trait ViewSession: Send + Sync {
-    /// May amend the body and add headers. Of one reading of the database the session is one and the
-    /// same: what was made of it once need not be made again.
+    /// May amend the body and add headers.
     async fn view(
         &self,
         request: &Request,
-        current: &Arc<SessionUser>,
+        current: &SessionUser,
         body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error>;
 }
@@ -180,19 +177,19 @@ pub trait ViewSession: Send + Sync {
 pub struct View<'a> {
     auth: &'a Auth,
     current: &'a SessionUser,
-    shown: Option<Bytes>,
+    remembered: Option<Remembered>,
     body: Option<Map<String, Json>>,
 }
 
 impl<'a> View<'a> {
-    /// Of this session, whose JSON may be at hand.
-    pub fn new(auth: &'a Auth, current: &'a SessionUser, shown: Option<Bytes>) -> Self {
-        Self { auth, current, shown, body: None }
+    /// Of this session, and what is remembered of it.
+    pub fn new(auth: &'a Auth, current: &'a SessionUser, remembered: Option<Remembered>) -> Self {
+        Self { auth, current, remembered, body: None }
     }
 
-    /// Is the session remembered, so that the next reading may give this very one?
-    pub fn is_remembered(&self) -> bool {
-        self.shown.is_some()
+    /// What is remembered of the session, if it is.
+    pub fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_ref()
     }
 
     /// To change it.
@@ -202,9 +199,13 @@ impl<'a> View<'a> {
 
     /// The answer that shows it.
     pub fn into_answer(mut self) -> Answer {
-        match (self.body.take(), self.shown.take()) {
-            (None, Some(shown)) => Answer::shown(shown),
-            (body, _) => Answer::value(Json::Object(body.unwrap_or_else(|| self.current.view(self.auth)))),
+        let whole = match (&self.body, &self.remembered) {
+            (None, Some(remembered)) => remembered.view(self.auth),
+            _ => None,
+        };
+        match whole {
+            Some(text) => Answer::shown(text),
+            None => Answer::value(Json::Object(std::mem::take(self.amend()))),
         }
     }
 }

@@ -237,9 +237,7 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
     }
     stray_variables(vars, &mut warnings);
     let jwt = settings.plugins.get("jwt").filter(|jwt| **jwt != Json::Bool(false));
-    if jwt.is_some_and(|jwt| jwt.get("algorithm").is_none_or(Json::is_null))
-        && vars.get("JWT_SECRET")?.is_some()
-    {
+    if jwt.is_some_and(|jwt| !shares_secret(jwt)) && vars.get("JWT_SECRET")?.is_some() {
         warnings.push(
             "JWT_SECRET is set and has no effect: tokens are signed with keys that are published; \
              plugins.jwt.algorithm = \"HS256\" signs with it"
@@ -249,6 +247,11 @@ pub fn load(explicit: Option<&Path>, directory: &Path, vars: &Vars) -> Result<Lo
     let plugins =
         set.into_iter().filter(|one| one.path.first().is_some_and(|key| key == "plugins")).collect();
     Ok(Loaded { settings, environment, file, warnings, plugins })
+}
+
+/// Do these settings of `jwt` ask for a secret that services share?
+fn shares_secret(jwt: &Json) -> bool {
+    jwt.get("algorithm").is_some_and(|algorithm| !algorithm.is_null())
 }
 
 fn is_local(url: &str) -> bool {
@@ -556,7 +559,7 @@ impl Tree {
     /// meant for somebody else.
     fn shared_secret(&mut self, directory: &Path, vars: &Vars) -> Result<(), LoadError> {
         let jwt = self.root.get("plugins").and_then(|plugins| plugins.get("jwt"));
-        if jwt.and_then(|jwt| jwt.get("algorithm")).is_none_or(Json::is_null) {
+        if !jwt.is_some_and(shares_secret) {
             return Ok(());
         }
         let Some((variable, value)) = direct("JWT_SECRET", directory, vars)? else { return Ok(()) };

@@ -258,7 +258,7 @@ impl Request {
     pub async fn session(&self, how: How, cookies: &mut Cookies) -> Result<Option<SessionUser>, Error> {
         let reading = crate::identity::read_session(self, how).await?;
         cookies.extend(reading.cookies);
-        Ok(reading.found.map(Arc::unwrap_or_clone))
+        Ok(reading.found)
     }
 
     /// What a webhook is told that takes an endpoint's context. The body is left out: it holds passwords.

@@ -299,13 +299,10 @@ impl Api {
                     auth.tell(Event::of_head(Kind::RateLimited, auth, &http));
                     match self.reword(&http) {
                         None => refusal.into_response(),
-                        Some(reword) => reworded(too_many(refusal), reword),
+                        reword => refused(too_many(refusal), reword),
                     }
                 }
-                Err(error) => match self.reword(&http) {
-                    None => error.into_response(),
-                    Some(reword) => reworded(error, reword),
-                },
+                Err(error) => refused(error, self.reword(&http)),
             }
         };
         cors::permit(auth, origin, &mut response);
@@ -381,10 +378,7 @@ async fn serve(route: &Route, auth: &Auth, http: HttpRequest) -> Response {
         Ok(answer) => answer.into_response(),
         Err(error) => {
             notice_of(auth, &error);
-            match route.reword {
-                None => error.into_response(),
-                Some(reword) => reworded(error, reword),
-            }
+            refused(error, route.reword)
         }
     }
 }
@@ -396,8 +390,9 @@ fn too_many(answer: Answer) -> Error {
     Error::Refused(Box::new(refusal))
 }
 
-/// The answer to a refusal in other words. What broke is logged as everywhere.
-fn reworded(error: Error, reword: Reword) -> Response {
+/// The answer to a refusal, in other words if the route has some. What broke is logged as everywhere.
+fn refused(error: Error, reword: Option<Reword>) -> Response {
+    let Some(reword) = reword else { return error.into_response() };
     let mut refusal = match error {
         Error::Refused(refusal) => refusal,
         broken => {

@@ -1,10 +1,7 @@
 //! Reading the session of a request: the rules of `/get-session`, which every other route shares.
 
-use std::sync::Arc;
-
-use axum::body::Bytes;
-
 use super::cache;
+use super::memory::Remembered;
 use super::session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 use crate::auth::Auth;
 use crate::error::{self, Error};
@@ -33,9 +30,9 @@ impl How {
 #[derive(Debug, Default)]
 pub struct Reading {
     /// The session and its user.
-    pub found: Option<Arc<SessionUser>>,
-    /// What was found as JSON, where that is at hand: what [`SessionUser::view`] would say.
-    pub shown: Option<Bytes>,
+    pub found: Option<SessionUser>,
+    /// What is remembered of it, if it is.
+    pub remembered: Option<Remembered>,
     /// Cookies to send along.
     pub cookies: Cookies,
     /// With `deferSessionRefresh`: would `POST` extend it?
@@ -81,7 +78,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
                         let lasting = (!marked).then_some(rules.expires_in);
                         reading.cookies.push(specs.session_token.lasting(lasting).set_signed(secret, token));
                     }
-                    reading.found = Some(Arc::new(cached.current));
+                    reading.found = Some(cached.current);
                     return Ok(reading);
                 }
                 reading.cookies.expire(&specs.session_data);
@@ -90,15 +87,15 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
         }
     }
 
-    let mut found = Session::find_shown(auth, &mut db, token).await?;
+    let mut found = Session::recall(auth, &mut db, token).await?;
     if let Some((current, Some(_))) = &found
         && current.session.expires_at < request.now
     {
         // Another process may have extended it a moment ago, and what is over is deleted.
         auth.memory().forget(token);
-        found = Session::find_shown(auth, &mut db, token).await?;
+        found = Session::recall(auth, &mut db, token).await?;
     }
-    let Some((current, shown)) = found else {
+    let Some((current, remembered)) = found else {
         reading.cookies.extend(clear_session_cookies(request, false));
         return Ok(reading);
     };
@@ -111,7 +108,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
     }
     let skip_refresh = how.skip_refresh || request.query_truthy("disableRefresh");
     if marked || skip_refresh {
-        (reading.found, reading.shown) = (Some(current), shown);
+        (reading.found, reading.remembered) = (Some(current), remembered);
         return Ok(reading);
     }
     let due = current.session.expires_at.plus_seconds(rules.update_age - rules.expires_in) <= request.now;
@@ -131,13 +128,13 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
             let refused = Error::from(error::FAILED_TO_GET_SESSION);
             return Err(refused.with_cookies(clear_session_cookies(request, false)));
         };
-        let current = SessionUser { session, user: current.user.clone() };
+        let current = SessionUser { session, user: current.user };
         let handed = Handed { remember: Some(true) };
         reading.cookies.extend(hand_over(request, &mut db, &current, handed).await?);
-        reading.found = Some(Arc::new(current));
+        reading.found = Some(current);
         return Ok(reading);
     }
     cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;
-    (reading.found, reading.shown) = (Some(current), shown);
+    (reading.found, reading.remembered) = (Some(current), remembered);
     Ok(reading)
 }

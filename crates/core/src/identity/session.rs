@@ -1,13 +1,11 @@
 //! The `session` table, and how a session is handed to the client.
 
-use std::sync::Arc;
-
-use axum::body::Bytes;
 use serde_json::{Map, Value as Json, json};
 
 use super::cache;
 use super::elsewhere::{Elsewhere, map_of, map_of_stored};
 use super::fields::to_json;
+use super::memory::Remembered;
 use super::rows;
 use super::user::User;
 use crate::auth::Auth;
@@ -176,42 +174,44 @@ impl Session {
 
     /// The session of a token with its user, in one query at most; expired ones too.
     pub async fn find(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
-        let found = Self::find_shown(auth, db, token).await?;
-        Ok(found.map(|(current, _)| Arc::unwrap_or_clone(current)))
+        Ok(Self::recall(auth, db, token).await?.map(|(current, _)| current))
     }
 
-    /// The same, with its JSON where that is at hand ([`SessionUser::view`]).
-    pub(super) async fn find_shown(
+    /// The same, with what is remembered of it, if it is.
+    pub(super) async fn recall(
         auth: &Auth,
         db: &mut Db<'_>,
         token: &str,
-    ) -> Result<Option<(Arc<SessionUser>, Option<Bytes>)>, Error> {
+    ) -> Result<Option<(SessionUser, Option<Remembered>)>, Error> {
         if let Some(elsewhere) = Elsewhere::of(auth) {
             let found = elsewhere.find(token).await?;
             // A session that only the database has may have been there before secondary storage was;
             // one that is preserved there has ended.
             let config = auth.config();
             if found.is_some() || !config.sessions.in_database() || config.preserve_sessions {
-                return Ok(found.map(|current| (Arc::new(current), None)));
+                return Ok(found.map(|current| (current, None)));
             }
         }
         // A transaction sees what it has written itself.
         let remembers = !db.in_transaction();
-        if remembers && let Some((current, shown)) = auth.memory().recall(auth.store(), token).await {
-            return Ok(Some((current, Some(shown))));
+        if remembers && let Some((current, remembered)) = auth.memory().recall(auth, token).await {
+            return Ok(Some((current, Some(remembered))));
         }
         let since = auth.store().moment();
-        let on = (Self::USER_ID.key, User::ID.key);
-        let Some((session, user)) = db.find_with(Self::KEY, &Self::TOKEN.is(token), User::KEY, on).await?
-        else {
-            return Ok(None);
-        };
-        let current =
-            Arc::new(SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? });
+        let Some(current) = Self::stored(db, &Self::TOKEN.is(token)).await? else { return Ok(None) };
         if remembers {
             auth.memory().keep(auth, since, &current);
         }
         Ok(Some((current, None)))
+    }
+
+    /// A session with its user as the table has them, in one query; an expired one, too.
+    pub async fn stored(db: &mut Db<'_>, filter: &Filter) -> Result<Option<SessionUser>, Error> {
+        let on = (Self::USER_ID.key, User::ID.key);
+        let Some((session, user)) = db.find_with(Self::KEY, filter, User::KEY, on).await? else {
+            return Ok(None);
+        };
+        Ok(Some(SessionUser { session: Self::from_row(session)?, user: User::from_row(user)? }))
     }
 
     /// Of these tokens the sessions, oldest first, with their users; expired ones too, while they are stored.

@@ -37,9 +37,9 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<Pool, StoreError
         // A killed process loses nothing either way. With `Normal` a power cut may take the last commits
         // back, and with them a password that was changed or a session that was ended.
         connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        // Half a megabyte for each connection in place of two: sessions are remembered above, and the
+        // 128 kB for each connection in place of two megabytes: sessions are remembered above, and the
         // operating system keeps the file's pages once for all of them.
-        connect = connect.pragma("cache_size", "-512");
+        connect = connect.pragma("cache_size", "-128");
     }
     if memory {
         let only = pool.connect_with(connect).await?;

@@ -240,11 +240,11 @@ impl Row {
         self
     }
 
-    pub(super) fn push(&mut self, key: Cow<'static, str>, value: Value) {
+    pub(crate) fn push(&mut self, key: Cow<'static, str>, value: Value) {
         self.0.push((key, value));
     }
 
-    pub(super) fn with_capacity(columns: usize) -> Self {
+    pub(crate) fn with_capacity(columns: usize) -> Self {
         Self(Vec::with_capacity(columns))
     }
 }

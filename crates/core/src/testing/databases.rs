@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value as Json, json};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::store::Dialect;
@@ -196,6 +197,16 @@ pub async fn fresh_database(dialect: Dialect) -> Option<String> {
             Some(format!("{base}/{name}"))
         }
     }
+}
+
+/// Settings for an engine with a new empty database, of eight connections where that is a server: in memory
+/// for SQLite. `None` where the server is not installed.
+pub async fn fresh_settings(dialect: Dialect) -> Option<Json> {
+    if dialect == Dialect::Sqlite {
+        return Some(json!({}));
+    }
+    let url = fresh_database(dialect).await?;
+    Some(json!({ "database": { "url": url, "maxConnections": 8 } }))
 }
 
 /// Tries until the server takes connections, which is a little after it listens.

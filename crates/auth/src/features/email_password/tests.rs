@@ -6,7 +6,7 @@ use http::Method;
 use portcullis_core::crypto::{HashKind, Passwords, PoolOptions, Random};
 use portcullis_core::identity::{Account, Session, User};
 use portcullis_core::store::{Dialect, Filter, Query, Row};
-use portcullis_core::testing::databases::fresh_database;
+use portcullis_core::testing::databases::{fresh_database, fresh_settings};
 use portcullis_core::testing::{Actor, Reply, TestApp, Told};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -321,8 +321,8 @@ async fn of_fifty_sign_ups_at_once_for_one_address_one_succeeds() {
 #[tokio::test]
 async fn the_constraint_decides_on_every_database() {
     for dialect in [Dialect::Postgres, Dialect::MySql] {
-        let Some(url) = fresh_database(dialect).await else { continue };
-        let app = start(json!({ "database": { "url": url, "maxConnections": 8 } })).await;
+        let Some(settings) = fresh_settings(dialect).await else { continue };
+        let app = start(settings).await;
         let mut racers = JoinSet::new();
         for _ in 0..50 {
             let actor = app.actor();

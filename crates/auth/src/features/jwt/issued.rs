@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 use portcullis_core::http::Request;
-use portcullis_core::identity::SessionUser;
 use quick_cache::sync::Cache;
 
 use super::keys::SigningKey;
@@ -16,8 +15,8 @@ use super::keys::SigningKey;
 struct Token {
     /// `iat`: what is signed again would be the same but for this and `exp`.
     second: i64,
-    /// What it was made from, from which address it says it comes, and who signed.
-    current: Arc<SessionUser>,
+    /// Which reading of the session it was made from, from which address it says it comes, and who signed.
+    reading: u64,
     origin: String,
     key: SigningKey,
     header: HeaderValue,
@@ -38,14 +37,15 @@ impl Issued {
     pub fn find(
         &self,
         request: &Request,
-        current: &Arc<SessionUser>,
+        session: &str,
+        reading: u64,
         key: &SigningKey,
         seconds: i64,
     ) -> Option<HeaderValue> {
-        let token = self.0.get()?.get(&*current.session.token)?;
+        let token = self.0.get()?.get(session)?;
         let age = request.now.seconds().saturating_sub(token.second);
         let same = (0..=seconds).contains(&age)
-            && Arc::ptr_eq(&token.current, current)
+            && token.reading == reading
             && token.origin == request.origin()
             && token.key.kid == key.kid
             && Arc::ptr_eq(&token.key.pair, &key.pair);
@@ -53,18 +53,25 @@ impl Issued {
     }
 
     /// Keeps it for those who ask soon.
-    pub fn keep(&self, request: &Request, current: &Arc<SessionUser>, key: SigningKey, header: &HeaderValue) {
+    pub fn keep(
+        &self,
+        request: &Request,
+        session: &str,
+        reading: u64,
+        key: SigningKey,
+        header: &HeaderValue,
+    ) {
         let sessions = request.auth.config().session.memory_cache_size;
         if sessions == 0 {
             return;
         }
         let token = Token {
             second: request.now.seconds(),
-            current: Arc::clone(current),
+            reading,
             origin: request.origin().into_owned(),
             key,
             header: header.clone(),
         };
-        self.0.get_or_init(|| Cache::new(sessions)).insert(current.session.token.as_str().into(), token);
+        self.0.get_or_init(|| Cache::new(sessions)).insert(session.into(), token);
     }
 }

@@ -1,7 +1,5 @@
 //! Where the room meets requests that are not its own, and the calls that an application makes itself.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue, header};
 use portcullis_core::auth::Auth;
@@ -9,7 +7,7 @@ use portcullis_core::clock::Timestamp;
 use portcullis_core::crypto::Algorithm;
 use portcullis_core::error::Error;
 use portcullis_core::http::{Cookies, Request};
-use portcullis_core::identity::{CacheSigner, SessionUser};
+use portcullis_core::identity::{CacheSigner, Remembered, SessionUser};
 use portcullis_core::seams::{AccessToken, AccessTokens, SessionBegun, View, ViewSession};
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json};
@@ -52,8 +50,8 @@ impl Jwt {
     async fn header(
         &self,
         request: &Request,
-        current: &Arc<SessionUser>,
-        remembered: bool,
+        current: &SessionUser,
+        reading: Option<u64>,
     ) -> Result<HeaderValue, Error> {
         let mut db = request.auth.db();
         // What the operator's functions say may be another thing each time.
@@ -62,14 +60,16 @@ impl Jwt {
             false => Some(self.keys.signing(Asker::of(request), &mut db, None).await?),
         };
         let reuse = self.keys.rules.expiry.reuse();
-        if let Some(header) = key.as_ref().and_then(|key| self.issued.find(request, current, key, reuse)) {
+        let key_and_reading = key.as_ref().zip(reading);
+        let known = |(key, reading)| self.issued.find(request, &current.session.token, reading, key, reuse);
+        if let Some(header) = key_and_reading.and_then(known) {
             return Ok(header);
         }
         let further = Further { key: key.clone(), ..Further::default() };
         let token = service::token_for(&self.keys, request, &mut db, current, further).await?;
         let header = HeaderValue::from_str(&token).map_err(Error::broken)?;
-        if let Some(key) = key.filter(|_| remembered) {
-            self.issued.keep(request, current, key, &header);
+        if let Some((key, reading)) = key.zip(reading) {
+            self.issued.keep(request, &current.session.token, reading, key, &header);
         }
         Ok(header)
     }
@@ -117,9 +117,9 @@ impl AccessTokens for Jwt {
         db: &mut Db<'_>,
         current: &SessionUser,
         seconds: i64,
-        claims: Map<String, Json>,
     ) -> Result<String, Error> {
-        service::access_token(&self.keys, request, db, current, seconds, claims).await
+        let further = Further { access: Some(seconds), ..Further::default() };
+        service::token_for(&self.keys, request, db, current, further).await
     }
 
     async fn read(
@@ -137,10 +137,10 @@ impl ViewSession for Jwt {
     async fn view(
         &self,
         request: &Request,
-        current: &Arc<SessionUser>,
+        current: &SessionUser,
         body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-        headers(self.header(request, current, body.is_remembered()).await)
+        headers(self.header(request, current, body.remembered().map(Remembered::reading)).await)
     }
 }
 

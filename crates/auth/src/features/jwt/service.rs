@@ -43,12 +43,8 @@ pub(super) async fn jwks(keys: &Keys, asker: Asker<'_>, db: &mut Db<'_>) -> Resu
 pub(super) struct Further {
     /// The key that signs, if it is known already.
     pub key: Option<SigningKey>,
-    /// Lifetime in seconds, in place of `expirationTime`.
-    pub seconds: Option<i64>,
-    /// More claims; they take the place of configured ones.
-    pub claims: Map<String, Json>,
-    /// `typ` of the header.
-    pub typ: Option<&'static str>,
+    /// It is an access token, good for so many seconds in place of `expirationTime`.
+    pub access: Option<i64>,
 }
 
 /// `typ` of access tokens (RFC 9068 §2.1): what tells them from tokens for other services.
@@ -104,29 +100,17 @@ pub(super) async fn token_for(
         _ => return Err(Error::broken("jwt.getSubject: the answer is not a text")),
     };
     claims.insert("sub".into(), subject.into());
-    if let Some(seconds) = further.seconds {
+    // For whom an access token is besides is the operator's to say, but not how long and of which session.
+    if let Some(seconds) = further.access {
         claims.insert("iat".into(), request.now.seconds().into());
         claims.insert("exp".into(), request.now.seconds().saturating_add(seconds).into());
+        claims.insert(SESSION_ID.into(), current.session.id.as_str().into());
     }
-    claims.extend(further.claims);
     let with = further.key.map_or(How::Alg(None), How::Key);
-    sign_as(keys, Asker::of(request), db, claims, with, further.typ).await
+    sign_as(keys, Asker::of(request), db, claims, with, further.access.map(|_| ACCESS_TYPE)).await
 }
 
-/// An access token: for whom it is besides is the operator's to say, but not how long and of which session.
-pub(super) async fn access_token(
-    keys: &Keys,
-    request: &Request,
-    db: &mut Db<'_>,
-    current: &SessionUser,
-    seconds: i64,
-    claims: Map<String, Json>,
-) -> Result<String, Error> {
-    let further = Further { seconds: Some(seconds), claims, typ: Some(ACCESS_TYPE), ..Further::default() };
-    token_for(keys, request, db, current, further).await
-}
-
-/// Reads one. Issuer and audience are not looked at: it is ours by key and by type.
+/// Reads an access token. Issuer and audience are not looked at: it is ours by key and by type.
 pub(super) async fn read_access_token(
     keys: &Keys,
     asker: Asker<'_>,
@@ -138,12 +122,13 @@ pub(super) async fn read_access_token(
     }
     let Some(claims) = signed_by_us(keys, asker, db, token).await? else { return Ok(None) };
     let expect = Expect { issuer: None, audience: None, now: asker.now, leeway_secs: 0 };
-    let subject = claims.get("sub").and_then(Json::as_str).map(str::to_owned);
-    if !claims.contains_key("exp") || subject.is_none() || expect.check(&claims).is_err() {
+    if !claims.contains_key("exp") || expect.check(&claims).is_err() {
         return Ok(None);
     }
-    let user = subject.filter(|_| keys.rules.written.jwt.get_subject.is_none());
-    Ok(Some(AccessToken { claims, user }))
+    let text = |name: &str| claims.get(name).and_then(Json::as_str).map(str::to_owned);
+    let (Some(session), Some(subject)) = (text(SESSION_ID), text("sub")) else { return Ok(None) };
+    let user = keys.rules.written.jwt.get_subject.is_none().then_some(subject);
+    Ok(Some(AccessToken { session, user }))
 }
 
 /// What signs.

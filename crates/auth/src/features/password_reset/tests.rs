@@ -3,7 +3,7 @@
 use portcullis_core::hooks::Callback;
 use portcullis_core::identity::{Account, Session, User, Verification};
 use portcullis_core::store::{Dialect, Filter};
-use portcullis_core::testing::databases::fresh_database;
+use portcullis_core::testing::databases::{fresh_database, fresh_settings};
 use portcullis_core::testing::{Actor, Reply, TestApp, Told};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -141,12 +141,7 @@ async fn a_delivery_that_fails_or_hangs_is_not_seen() {
 #[tokio::test]
 async fn of_fifty_resets_at_once_with_one_token_one_succeeds_and_its_password_is_the_one() {
     for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
-        let settings = if dialect == Dialect::Sqlite {
-            json!({})
-        } else {
-            let Some(url) = fresh_database(dialect).await else { continue };
-            json!({ "database": { "url": url, "maxConnections": 8 } })
-        };
+        let Some(settings) = fresh_settings(dialect).await else { continue };
         let (app, told) = start(settings).await;
         app.user("ada").await;
         let token = token(&app, &told).await;

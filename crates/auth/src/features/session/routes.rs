@@ -36,7 +36,7 @@ async fn get_session(call: Call<(), Anyone>) -> Result<Answer, Error> {
     let answer = match &reading.found {
         None => Answer::value(Json::Null),
         Some(current) => {
-            let mut body = View::new(auth, current, reading.shown);
+            let mut body = View::new(auth, current, reading.remembered);
             if let Some(needs_refresh) = reading.needs_refresh {
                 body.amend().insert("needsRefresh".into(), Json::from(needs_refresh));
             }

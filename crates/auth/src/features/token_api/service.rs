@@ -1,6 +1,6 @@
 //! The rules: who gets tokens, how a refresh token is replaced, and when a chain of them ends.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::crypto::base64url;
 use portcullis_core::error::{self, Error};
@@ -178,8 +178,7 @@ async fn access_token(options: &Options, request: &Request, current: &SessionUse
     let Some(tokens) = &request.auth.seams().access_tokens else {
         return Err(Error::broken("token-api: no room makes access tokens"));
     };
-    let sid = Map::from_iter([("sid".to_owned(), Json::from(current.session.id.as_str()))]);
-    tokens.issue(request, &mut request.auth.db(), current, options.access_token_expires_in, sid).await
+    tokens.issue(request, &mut request.auth.db(), current, options.access_token_expires_in).await
 }
 
 /// New tokens for a refresh token.
@@ -195,7 +194,7 @@ pub(super) async fn refresh(options: &Options, request: &Request, text: &str) ->
     // Twice at most: who lost the race finds the token among the used ones.
     for _ in 0..2 {
         let chain = store::find(&mut auth.db(), token.chain()).await?.ok_or_else(refused)?;
-        let mut current = store::session(&mut auth.db(), &chain.session_id).await?.ok_or_else(refused)?;
+        let mut current = chain.session(&mut auth.db()).await?.ok_or_else(refused)?;
         if chain.ends_at <= now || current.session.expires_at <= now {
             return Err(refused());
         }
@@ -272,7 +271,7 @@ pub(super) async fn sign_out(request: &Request, text: &str) -> Result<(), Error>
     let Some(token) = Token::read(&auth.config().secrets, text) else { return Ok(()) };
     let mut db = auth.db();
     let Some(chain) = store::find(&mut db, token.chain()).await? else { return Ok(()) };
-    match store::session(&mut db, &chain.session_id).await? {
+    match chain.session(&mut db).await? {
         Some(current) => end(request, &current).await,
         None => Ok(()),
     }
@@ -296,8 +295,8 @@ pub(super) async fn end(request: &Request, current: &SessionUser) -> Result<(), 
 
 /// Who holds the request's access token: the user of a session that is still there.
 pub(super) async fn holder(request: &Request) -> Result<SessionUser, Error> {
-    let missing = || unauthorized(errors::MISSING_ACCESS_TOKEN.into());
-    let refused = || unauthorized(errors::INVALID_ACCESS_TOKEN.into());
+    let missing = || Error::from(errors::MISSING_ACCESS_TOKEN);
+    let refused = || Error::from(errors::INVALID_ACCESS_TOKEN);
     let (scheme, token) =
         request.header("authorization").and_then(|value| value.trim().split_once(' ')).ok_or_else(missing)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -309,16 +308,10 @@ pub(super) async fn holder(request: &Request) -> Result<SessionUser, Error> {
     };
     let mut db = auth.db();
     let token = tokens.read(request, &mut db, token.trim()).await?.ok_or_else(refused)?;
-    let sid = token.claims.get("sid").and_then(Json::as_str).ok_or_else(refused)?;
-    let current = store::session(&mut db, sid).await?.ok_or_else(refused)?;
+    let current = Session::stored(&mut db, &Session::ID.is(token.session)).await?.ok_or_else(refused)?;
     let of_another = token.user.is_some_and(|user| user != current.user.id);
     if of_another || current.session.expires_at <= request.now {
         return Err(refused());
     }
     Ok(current)
-}
-
-/// RFC 6750 §3: says how to come in.
-fn unauthorized(error: Error) -> Error {
-    error.with_header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }

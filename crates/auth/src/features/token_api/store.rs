@@ -3,7 +3,7 @@
 use portcullis_core::auth::Auth;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::error::Error;
-use portcullis_core::identity::{Session, SessionUser, User};
+use portcullis_core::identity::{Session, SessionUser};
 use portcullis_core::store::{Db, Row};
 use portcullis_core::table;
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,12 @@ impl RefreshToken {
         serde_json::from_str(&self.used).map_err(Error::broken)
     }
 
-    /// Makes `next` the current one, if `hash` still is: of any number of racers one does.
+    /// Its session with the user, read from the table: a chain outlives no session.
+    pub(super) async fn session(&self, db: &mut Db<'_>) -> Result<Option<SessionUser>, Error> {
+        Session::stored(db, &Session::ID.is(self.session_id.as_str())).await
+    }
+
+    /// Makes `next` the current one, if what was read still is: of any number of racers one does.
     pub(super) async fn rotate(
         &self,
         db: &mut Db<'_>,
@@ -79,15 +84,6 @@ impl RefreshToken {
 pub(super) async fn find(db: &mut Db<'_>, chain: &str) -> Result<Option<RefreshToken>, Error> {
     let row = db.find(RefreshToken::KEY, &RefreshToken::CHAIN.is(chain)).await?;
     Ok(row.map(RefreshToken::from_row).transpose()?)
-}
-
-/// The session of an id with its user, read from the table: a chain outlives no session.
-pub(super) async fn session(db: &mut Db<'_>, id: &str) -> Result<Option<SessionUser>, Error> {
-    let on = (Session::USER_ID.key, User::ID.key);
-    let Some((session, user)) = db.find_with(Session::KEY, &Session::ID.is(id), User::KEY, on).await? else {
-        return Ok(None);
-    };
-    Ok(Some(SessionUser { session: Session::from_row(session)?, user: User::from_row(user)? }))
 }
 
 /// Begins a chain, in place of another of the same session: of two at once the later one stays.

@@ -5,7 +5,7 @@ use portcullis_core::config::{Settings, read};
 use portcullis_core::crypto::peek;
 use portcullis_core::identity::{Session, User};
 use portcullis_core::store::{Dialect, Filter};
-use portcullis_core::testing::databases::fresh_database;
+use portcullis_core::testing::databases::fresh_settings;
 use portcullis_core::testing::{Actor, Reply, TestApp};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -218,12 +218,7 @@ async fn two_tabs_that_lag_behind_by_several_tokens_stay_in() {
 #[tokio::test]
 async fn of_fifty_at_once_all_get_one_successor() {
     for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
-        let settings = if dialect == Dialect::Sqlite {
-            json!({})
-        } else {
-            let Some(url) = fresh_database(dialect).await else { continue };
-            json!({ "database": { "url": url, "maxConnections": 8 } })
-        };
+        let Some(settings) = fresh_settings(dialect).await else { continue };
         let app = app_with(settings).await;
         let first = signed_up(&app, "ada").await;
         let mut racers = JoinSet::new();
@@ -703,12 +698,7 @@ async fn an_exchange_does_not_outlive_thirty_days_after_sign_in_either() {
 #[tokio::test]
 async fn of_fifty_exchanges_at_once_one_chain_stays() {
     for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
-        let settings = if dialect == Dialect::Sqlite {
-            json!({})
-        } else {
-            let Some(url) = fresh_database(dialect).await else { continue };
-            json!({ "database": { "url": url, "maxConnections": 8 } })
-        };
+        let Some(settings) = fresh_settings(dialect).await else { continue };
         let app = app_with(settings).await;
         let browser = app.actor();
         browser.post("/sign-up/email", body("ada")).await.expect(200);
@@ -731,12 +721,7 @@ async fn of_fifty_exchanges_at_once_one_chain_stays() {
 #[tokio::test]
 async fn refresh_and_sign_out_at_once_leave_nothing_and_wait_for_nobody() {
     for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
-        let settings = if dialect == Dialect::Sqlite {
-            json!({})
-        } else {
-            let Some(url) = fresh_database(dialect).await else { continue };
-            json!({ "database": { "url": url, "maxConnections": 8 } })
-        };
+        let Some(settings) = fresh_settings(dialect).await else { continue };
         let app = app_with(settings).await;
         for round in 0..10 {
             let pair = signed_up(&app, &format!("u{round}")).await;

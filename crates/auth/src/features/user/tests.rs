@@ -5,7 +5,7 @@ use portcullis_core::error::{Code, Error};
 use portcullis_core::hooks::Callback;
 use portcullis_core::identity::{Account, Session, User, Verification};
 use portcullis_core::store::{Dialect, Filter, Row};
-use portcullis_core::testing::databases::fresh_database;
+use portcullis_core::testing::databases::fresh_settings;
 use portcullis_core::testing::{Actor, Reply, TestApp, Told};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -419,12 +419,7 @@ async fn a_link_for_deletion_ends_with_its_time_and_with_the_session() {
 #[tokio::test]
 async fn of_fifty_deletions_at_once_with_one_token_one_deletes() {
     for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
-        let settings = if dialect == Dialect::Sqlite {
-            json!({})
-        } else {
-            let Some(url) = fresh_database(dialect).await else { continue };
-            json!({ "database": { "url": url, "maxConnections": 8 } })
-        };
+        let Some(settings) = fresh_settings(dialect).await else { continue };
         let (app, told) = with_callbacks(settings, deletes_by_mail).await;
         let ada = app.user("ada").await;
         ada.post("/delete-user", json!({})).await.expect(200);
