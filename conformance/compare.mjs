@@ -6,9 +6,11 @@
 //   signed cookies, JWTs    the signature verifies; what is inside is compared by these rules
 //   sealed columns          opened with the server's secret; what is inside is compared by these rules
 //   links                   piece by piece, each by these rules
+//   trusted devices         the code of authentication is that of one user, the same on both sides
 //   hashes, codes, secrets  length and alphabet
 //
 // Everything else must be equal. The result is a list of paths at which the answers differ.
+import { createHmac } from "node:crypto";
 import { symmetricDecodeJWT } from "better-auth/crypto";
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from "jose";
 import { openCompactCache, openSealed, unsign } from "./codes.mjs";
@@ -56,6 +58,12 @@ async function unsealed(text, side) {
 }
 
 export const shapeOf = (text) => SHAPES.find(([, pattern]) => pattern.test(text))?.[0];
+
+/** Is this the trust of this user's device? */
+function trusts(text, user, { secret }) {
+  const [mac, identifier] = text.split("!");
+  return mac === createHmac("sha256", secret).update(`${user}!${identifier}`).digest("base64url");
+}
 
 /**
  * One comparison: `left` and `right` are `{secret, jwks}` of the two servers. `differences(a, b)` takes
@@ -159,7 +167,12 @@ export class Comparison {
         });
       case "json":
         return this.opened(path, a, b, (text) => JSON.parse(text));
-      case "trust":
+      case "trust": {
+        // A user's, and of the same user on both sides: nobody is trusted whom the answers have not named.
+        const good = [...this.forth].some(([one, other]) => trusts(a, one, this.sides[0]) && trusts(b, other, this.sides[1]));
+        if (!good) this.differ(path, a, b);
+        return;
+      }
       case "backup code":
       case "code":
       case "scrypt hash":
@@ -251,10 +264,14 @@ export class Comparison {
     }
     for (const [index, cookie] of one.entries()) {
       // better-auth checks the signatures of a device's sessions side by side, so that the order in which
-      // `/sign-out` clears their cookies is chance; which ones it clears is not.
+      // `/sign-out` clears their cookies is chance; which ones it clears is not. One that nothing has named yet
+      // goes with another such one.
       const named = this.forth.get(cookie.name);
-      const at = other.findIndex((twin, from) => from > index && twin.name === named && twin.value === "");
-      if (cookie.value === "" && other[index].value === "" && at > 0) [other[index], other[at]] = [other[at], other[index]];
+      const fits = (twin) => twin.value === "" && /_multi-/.test(twin.name) && (named ? twin.name === named : !this.back.has(twin.name));
+      if (cookie.value === "" && /_multi-/.test(cookie.name) && !fits(other[index])) {
+        const at = other.findIndex((twin, from) => from > index && fits(twin));
+        if (at > 0) [other[index], other[at]] = [other[at], other[index]];
+      }
       await this.cookie(cookie, other[index]);
     }
   }

@@ -42,6 +42,37 @@ test("dates count from their answer and may be a second apart", async () => {
   assert.deepEqual(await differing(plain, dated(AT, AT)), ["body.createdAt"]);
 });
 
+test("a sign-out may clear the cookies of a device in any order, but has to clear the same ones", async () => {
+  const name = (letter) => `better-auth.session_token_multi-${id(letter)}`;
+  const signIn = (letter) => answer({ setCookies: [`${name(letter)}=${sign(id(letter))}; Path=/`] });
+  const signOut = (...letters) => answer({ setCookies: letters.map((letter) => `${name(letter)}=; Max-Age=0; Path=/`) });
+  const played = async (left, right) => {
+    const side = { secret: SECRET, jwks: { keys: [] } };
+    const comparison = new Comparison(side, side);
+    await comparison.differences(signIn("a"), signIn("b"));
+    return (await comparison.differences(left, right)).map((one) => one.path);
+  };
+  // `c` and `d` come from before.
+  assert.deepEqual(await played(signOut("a", "c"), signOut("b", "d")), []);
+  assert.deepEqual(await played(signOut("c", "a"), signOut("b", "d")), []);
+  assert.deepEqual(await played(signOut("a", "c"), signOut("d", "b")), []);
+  const path = "set-cookie.better-auth.session_token_multi-….name";
+  assert.deepEqual(await played(signOut("c", "e"), signOut("b", "d")), [path]);
+  assert.deepEqual(await played(signOut("a"), signOut("d")), [path]);
+});
+
+test("a device is trusted for the user of the answer, on both sides", async () => {
+  const trust = (user, secret = SECRET) => {
+    const identifier = `trust-device-${id("d")}`;
+    return sign(`${createHmac("sha256", secret).update(`${user}!${identifier}`).digest("base64url")}!${identifier}`);
+  };
+  const answer = (user, cookie) => ({ json: { user: { id: user } }, setCookies: [`t=${cookie}; Path=/`] });
+  const left = answer(id("a"), trust(id("a")));
+  assert.deepEqual(await differing(left, answer(id("b"), trust(id("b")))), []);
+  assert.deepEqual(await differing(left, answer(id("b"), trust(id("a")))), ["set-cookie.t"]);
+  assert.deepEqual(await differing(left, answer(id("b"), trust(id("b"), "another"))), ["set-cookie.t"]);
+});
+
 test("a missing, an extra and another value are differences, each at its path", async () => {
   assert.deepEqual(await differing({ json: { a: { b: 1 } } }, { json: { a: {} } }), ["body.a.b"]);
   assert.deepEqual(await differing({ json: {} }, { json: { a: null } }), ["body.a"]);

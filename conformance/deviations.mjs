@@ -133,6 +133,10 @@ function isSecurityHeader(value, type) {
 /** Names of cookies without those that another one of their name follows. */
 const lasting = (names) => names.split(" ").filter((name, index, all) => !all.includes(name, index + 1)).join(" ");
 
+/** Does the header say what the session cookie of the answer does? */
+const renewed = ({ setCookies }, header) =>
+  setCookies.some((text) => (header === "set-auth-token" ? /^better-auth\.session_token=[^;]/.test(text) : decodeURIComponent(text).startsWith(`better-auth.session_token=${header};`)));
+
 /**
  * What differs wherever it occurs: `{id, path, is(peer, target)}`. One that is never seen fails the suite: in
  * differential.test.mjs, or where `seenIn` says.
@@ -186,6 +190,15 @@ export const everywhere = [
       /^(better-auth\.session_(token|data)( |$))*$/.test(peer) &&
       /better-auth\.session_token .*better-auth\.session_data better-auth\.dont_remember$/.test(target),
   },
+  // So does the header that says what the cookie would.
+  {
+    id: "revoke-clears-cookies",
+    seenIn: "generated.test.mjs",
+    case: /^generated$/,
+    path: /: POST \/revoke-sessions?: header (set-auth-token|access-control-expose-headers)$/,
+    is: (peer, target, answer) =>
+      target === undefined && (peer === "set-auth-token" || shapeOf(peer) === "signed") && answer.setCookies.some((text) => /^better-auth\.session_token=; Max-Age=0;/.test(text)),
+  },
   // A refusal renews the session that it has read.
   {
     id: "cached-refusals",
@@ -200,7 +213,21 @@ export const everywhere = [
     case: /^generated$/,
     path: /: POST \/(two-factor\/[\w-]+|delete-anonymous-user): header (set-auth-token|access-control-expose-headers)$/,
     // The session that the caller has, and no other.
-    is: (peer, target, answer) => peer === undefined && (target === "set-auth-token" || answer.setCookies.some((text) => decodeURIComponent(text).startsWith(`better-auth.session_token=${target};`))),
+    is: (peer, target, answer) => peer === undefined && renewed(answer, target),
+  },
+  // A middleware of better-auth's that sets two cookies loses the first.
+  {
+    id: "renewed-with-cache",
+    case: /, due at another route$|^generated$/,
+    path: /(^|: (GET|POST) \/[\w/-]+: )set-cookie$/,
+    is: (peer, target) => target.replace("better-auth.session_token better-auth.session_data", "better-auth.session_data") === peer && peer !== target,
+  },
+  {
+    id: "renewed-with-cache",
+    seenIn: "generated.test.mjs",
+    case: /^generated$/,
+    path: /: (GET|POST) \/[\w/-]+: header (set-auth-token|access-control-expose-headers)$/,
+    is: (peer, target, answer) => peer === undefined && renewed(answer, target) && answer.setCookies.some((text) => text.startsWith("better-auth.session_data=")),
   },
   // For fifteen seconds at most; the claims count whole ones.
   {

@@ -1,4 +1,4 @@
-// The rows of COMPATIBILITY.md that no single answer of a case shows: both servers are asked the same, better-auth is
+// The rows of COMPATIBILITY.md that no case shows: both servers are asked the same, better-auth is
 // as the row says it is, and Portcullis is as the row says. Who takes a difference away has to take its row, too.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -7,6 +7,8 @@ import { differences } from "./differences.mjs";
 import { startStage } from "./play.mjs";
 import { inFolder, onServer } from "./tables.mjs";
 import { selfCheck, temporaryFolder } from "./target.mjs";
+
+const KEYS = ["id", "what", "on", "config", "answer", "play", "alone", "peer", "portcullis"];
 
 /** What one server does. */
 async function seen(t, kind, { id, config, answer, play, alone }, database) {
@@ -21,6 +23,7 @@ describe("as COMPATIBILITY.md says", { concurrency: 4 }, () => {
   for (const row of differences) {
     test(`${row.id}: ${row.what}`, async (t) => {
       assert.notDeepEqual(row.portcullis, row.peer, "no difference");
+      for (const key of Object.keys(row)) assert.ok(KEYS.includes(key), `${key} is nothing that is looked at`);
       const database = row.on && (await startDatabase(t, row.on));
       if (row.on && !database) return;
       const [peer, portcullis] = await Promise.all(["peer", "portcullis"].map((kind) => seen(t, kind, row, database)));

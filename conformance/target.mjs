@@ -116,11 +116,14 @@ export async function start(kind, config, { env = { TEST_CLOCK: "1" }, within } 
   };
 }
 
+/** What is around, but for what would change what a server is. */
+const { NODE_ENV: _node, PORTCULLIS_ENV: _ours, TEST_CLOCK: _clock, ...surroundings } = process.env;
+
 /** A process that says where it listens. */
 async function spawned(kind, [program, ...words], folder, env = { TEST_CLOCK: "1" }) {
   const child = spawn(program, [...words, "--port", "0"], {
     cwd: folder,
-    env: { ...process.env, ...env },
+    env: { ...surroundings, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stderr = "";

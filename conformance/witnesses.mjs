@@ -21,4 +21,16 @@ export const witnesses = [
     people: 3,
     commands: [{ ...command, who: 0, whom: 2, call: "prove", other: 3, index: 5 }],
   },
+  {
+    id: "revoke-clears-cookies",
+    configuration: "as usual",
+    people: 1,
+    commands: [{ ...command, who: 0, whom: 0, call: "wait", index: 3 }, { ...command, who: 0, whom: 0, call: "revokeAll", index: 0 }],
+  },
+  {
+    id: "renewed-with-cache",
+    configuration: "a cookie cache",
+    people: 1,
+    commands: [{ ...command, who: 0, whom: 0, call: "wait", index: 8 }, { ...command, who: 0, whom: 0, call: "move", index: 0 }],
+  },
 ];

@@ -215,6 +215,13 @@ const through = (name) => stories([30, 90, 130, 590, 700, DAY - 100, DAY + 100, 
     await w.browser.get("/get-session", { disableCookieCache: "true" });
     await w.browser.post("/update-user", { name: "Countess" });
   }],
+  [`${name}, due at another route`, "GET /list-accounts", async (stage) => {
+    const w = await actors.member(stage);
+    stage.later(2 * DAY);
+    // Its time is over, so a browser does not send it any more.
+    w.browser.jar.delete("better-auth.session_data");
+    await w.browser.get("/list-accounts");
+  }],
   [`${name}, not remembered`, "GET /get-session", async (stage) => {
     const w = await actors.known(stage);
     await w.browser.post("/sign-in/email", signIn(w, { rememberMe: false }));

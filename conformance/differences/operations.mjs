@@ -9,6 +9,9 @@ import { configuration, startFor, startWebhook } from "../target.mjs";
 /** The answer to a request, if it comes; "nothing" are those that would come when something else happens. */
 const answerOf = (answer, seconds = 10) => soon(answer, seconds, "nothing");
 
+/** Less than a pool waits by itself before it gives up. */
+const BEFORE_THE_POOL = 4.5;
+
 /** Sends bytes as they are; `answer` is the status of what comes back, or "closed". */
 function send(base, bytes) {
   const { hostname, port } = new URL(base);
@@ -134,13 +137,13 @@ export default [
       const recovered = () => eventually(async () => (await read()) === "200", 60);
 
       await between.leave();
-      const gone = await answerOf(read());
+      const gone = await answerOf(read(), BEFORE_THE_POOL);
       await between.speak();
       await recovered();
 
       between.fallSilent();
       const asked = read();
-      const silent = await answerOf(asked);
+      const silent = await answerOf(asked, BEFORE_THE_POOL);
       await between.speak();
       const answered = await asked;
       await recovered();
@@ -148,7 +151,7 @@ export default [
 
       await between.leave();
       // Sooner than the driver gives up, which tries to connect for five seconds.
-      const goneAgain = await answerOf(read(), 3);
+      const goneAgain = await answerOf(read(), BEFORE_THE_POOL);
       return { gone, silent, answered, back, goneAgain };
     },
     peer: { gone: "500", silent: "nothing", answered: "200", back: "200", goneAgain: "500" },

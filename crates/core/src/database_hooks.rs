@@ -170,25 +170,21 @@ impl DatabaseHooks for Written {
         context: &Json,
     ) -> Result<Before, Error> {
         let Some(callback) = &self.hooks(model, verb).before else { return Ok(Before::Go) };
+        // Better Auth takes anything else for "go on". An answer that is neither is a mistake in the hook, and a hook
+        // that may refuse must not be misread as consent.
+        const NEITHER: &str = "the answer is neither false nor {data}";
+        let misread =
+            |why| Error::broken(format!("databaseHooks.{}.{}.before: {why}", model.key(), verb.key()));
         match self.call(callback, (model, verb, "before"), data, context).await? {
             Json::Bool(false) => Ok(Before::Stop),
-            Json::Object(mut answer) if answer.contains_key("data") => match answer.remove("data") {
-                Some(Json::Object(data)) => Ok(Before::With(data)),
-                Some(Json::Null) | None => Ok(Before::Go),
-                Some(_) => Err(Error::broken(format!(
-                    "databaseHooks.{}.{}.before: `data` is not an object",
-                    model.key(),
-                    verb.key()
-                ))),
-            },
             Json::Null | Json::Bool(true) => Ok(Before::Go),
-            // Better Auth takes anything else for "go on". An answer that is neither is a mistake in the
-            // hook, and a hook that may refuse must not be misread as consent.
-            _ => Err(Error::broken(format!(
-                "databaseHooks.{}.{}.before: the answer is neither false nor {{data}}",
-                model.key(),
-                verb.key()
-            ))),
+            Json::Object(mut answer) => match answer.remove("data") {
+                Some(Json::Object(data)) => Ok(Before::With(data)),
+                Some(Json::Null) => Ok(Before::Go),
+                Some(_) => Err(misread("`data` is not an object")),
+                None => Err(misread(NEITHER)),
+            },
+            _ => Err(misread(NEITHER)),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Whether the database is there. When a connection breaks, one task asks the database until it answers
-//! again; until then nobody else waits for it, so that an outage is an immediate 503 for everybody
+//! Whether the database is there. When a connection breaks, or does not come for a while, one task asks the
+//! database until it answers; while it does not, nobody else waits for it, so that an outage is an immediate 503 for everybody
 //! instead of a queue of requests that all wait for the pool.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,29 +70,35 @@ impl Gate {
         }
     }
 
-    /// A connection broke: is it the database? One task finds out.
-    pub fn suspect<O>(self: &Arc<Self>, options: &O)
+    /// A connection broke: others may be broken, too.
+    pub fn suspect(&self) {
+        *self.suspected.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Is it the database? One task finds out.
+    pub fn ask<O>(self: &Arc<Self>, options: &O)
     where
         O: ConnectOptions,
         O::Connection: Sized,
     {
-        *self.suspected.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         if self.asking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (gate_of, options) = (Arc::downgrade(self), options.clone());
+        let (gate, options) = (Arc::downgrade(self), options.clone());
+        let me = move || gate.upgrade();
         tokio::spawn(async move {
             loop {
                 let answers = answers(&options).await;
-                let Some(gate) = gate_of.upgrade() else { return };
+                let Some(gate) = me() else { return };
                 if answers {
                     if gate.down.send_replace(false) {
                         tracing::info!("the database answers again");
                     }
-                    // Where all connections are in use, everybody who waits has doubts.
+                    // Where all connections are in use, everybody who waits has doubts. Should the database
+                    // go away in this pause, the next one who waits asks again.
                     drop(gate);
                     tokio::time::sleep(PAUSE).await;
-                    if let Some(gate) = gate_of.upgrade() {
+                    if let Some(gate) = me() {
                         gate.asking.store(false, Ordering::Release);
                     }
                     return;
@@ -120,12 +126,21 @@ where
             let _ = connection.close().await;
             true
         }
+        // It says no itself, because it is full, say, unless it is coming up or going down. MySQL's code for that
+        // begins as the one of "too many connections" does.
+        Ok(Err(sqlx::Error::Database(error))) => {
+            !error.code().is_some_and(|code| code.starts_with("57P0") || code == "08S01")
+        }
         Ok(Err(error)) => !StoreError::from(error).lost_connection(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sqlx::mysql::MySqlConnectOptions;
+    use sqlx::postgres::{PgConnectOptions, PgSslMode};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[tokio::test]
@@ -149,6 +164,47 @@ mod tests {
         let doubt = || gate.down.send_modify(|down| *down = true);
         let waiting = gate.pass(std::future::pending::<Result<(), _>>(), doubt);
         assert!(matches!(waiting.await, Err(StoreError::Unavailable(_))));
+    }
+
+    /// A server that says this to everybody, after as much as a client sends first.
+    async fn saying(first: usize, words: Vec<u8>) -> u16 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.read_exact(&mut vec![0; first]).await.unwrap();
+                stream.write_all(&words).await.unwrap();
+                // Until the client has read it.
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_full_is_there_and_one_that_is_going_down_is_not() {
+        for (number, state, there) in
+            [(1040u16, "08004", true), (1129, "HY000", true), (1053, "08S01", false)]
+        {
+            let mut words = vec![0xff];
+            words.extend(number.to_le_bytes());
+            words.extend(format!("#{state}no").bytes());
+            let mut packet = u32::try_from(words.len()).unwrap().to_le_bytes().to_vec();
+            packet.extend(words);
+            let options = MySqlConnectOptions::new().host("127.0.0.1").port(saying(0, packet).await);
+            assert_eq!(answers(&options).await, there, "{number}");
+        }
+        for (code, there) in [("53300", true), ("08P01", true), ("57P03", false)] {
+            let words = format!("SFATAL\0VFATAL\0C{code}\0Mno\0\0");
+            let mut packet = vec![b'E'];
+            packet.extend(u32::try_from(words.len() + 4).unwrap().to_be_bytes());
+            packet.extend(words.bytes());
+            let options = PgConnectOptions::new_without_pgpass()
+                .host("127.0.0.1")
+                .ssl_mode(PgSslMode::Disable)
+                .port(saying(8, packet).await);
+            assert_eq!(answers(&options).await, there, "{code}");
+        }
     }
 
     #[tokio::test]

@@ -77,7 +77,7 @@ impl Pool {
         match self.gate() {
             None => self.open(purpose).await,
             Some(gate) => {
-                let opened = gate.pass(self.open(purpose), || self.suspect()).await;
+                let opened = gate.pass(self.open(purpose), || self.ask()).await;
                 self.look_at(&opened);
                 opened
             }
@@ -95,15 +95,19 @@ impl Pool {
     pub fn look_at<T>(&self, outcome: &Result<T, StoreError>) {
         let Err(error) = outcome else { return };
         if error.lost_connection() || error.pool_timed_out() {
-            self.suspect();
+            if let Some(gate) = self.gate() {
+                gate.suspect();
+            }
+            self.ask();
         }
     }
 
-    fn suspect(&self) {
+    /// Is the database there?
+    fn ask(&self) {
         match self {
             Self::Sqlite { .. } => {}
-            Self::Postgres(pool, _, gate) => gate.suspect(&*pool.connect_options()),
-            Self::MySql(pool, gate) => gate.suspect(&*pool.connect_options()),
+            Self::Postgres(pool, _, gate) => gate.ask(&*pool.connect_options()),
+            Self::MySql(pool, gate) => gate.ask(&*pool.connect_options()),
         }
     }
 

@@ -15,16 +15,15 @@ use super::keys::SigningKey;
 struct Token {
     /// `iat`: what is signed again would be the same but for this and `exp`.
     second: i64,
-    /// Which reading of the session it was made from, from which address it says it comes, and who signed.
-    reading: u64,
+    /// From which address it says it comes, and who signed.
     origin: String,
     key: SigningKey,
     header: HeaderValue,
 }
 
-/// At most one for each session that may be remembered.
+/// By the reading of the session that they were made from; at most as many as sessions may be remembered.
 #[derive(Default)]
-pub(super) struct Issued(OnceLock<Cache<Box<str>, Token>>);
+pub(super) struct Issued(OnceLock<Cache<u64, Token>>);
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,15 +36,13 @@ impl Issued {
     pub fn find(
         &self,
         request: &Request,
-        session: &str,
         reading: u64,
         key: &SigningKey,
         seconds: i64,
     ) -> Option<HeaderValue> {
-        let token = self.0.get()?.get(session)?;
+        let token = self.0.get()?.get(&reading)?;
         let age = request.now.seconds().saturating_sub(token.second);
         let same = (0..=seconds).contains(&age)
-            && token.reading == reading
             && token.origin == request.origin()
             && token.key.kid == key.kid
             && Arc::ptr_eq(&token.key.pair, &key.pair);
@@ -53,25 +50,17 @@ impl Issued {
     }
 
     /// Keeps it for those who ask soon.
-    pub fn keep(
-        &self,
-        request: &Request,
-        session: &str,
-        reading: u64,
-        key: SigningKey,
-        header: &HeaderValue,
-    ) {
+    pub fn keep(&self, request: &Request, reading: u64, key: SigningKey, header: &HeaderValue) {
         let sessions = request.auth.config().session.memory_cache_size;
         if sessions == 0 {
             return;
         }
         let token = Token {
             second: request.now.seconds(),
-            reading,
             origin: request.origin().into_owned(),
             key,
             header: header.clone(),
         };
-        self.0.get_or_init(|| Cache::new(sessions)).insert(session.into(), token);
+        self.0.get_or_init(|| Cache::new(sessions)).insert(reading, token);
     }
 }
