@@ -5,6 +5,7 @@
 //! [`Row`].
 
 use std::borrow::Cow;
+use std::collections::{VecDeque, vec_deque};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -146,9 +147,10 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// One row: logical column keys with their values, in the table's order.
+/// One row: logical column keys with their values, in the table's order, which is also the order in which `table!`
+/// takes them out.
 #[derive(Clone, PartialEq, Default)]
-pub struct Row(Vec<(Cow<'static, str>, Value)>);
+pub struct Row(VecDeque<(Cow<'static, str>, Value)>);
 
 /// Columns and what kind of value they have; the values may be secret.
 impl std::fmt::Debug for Row {
@@ -160,7 +162,7 @@ impl std::fmt::Debug for Row {
 impl Row {
     /// A row without columns; as `changes` it changes nothing.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(VecDeque::new())
     }
 
     /// The value of a column; `None` when the row does not have it (NULL is `Some(Value::Null)`).
@@ -179,7 +181,7 @@ impl Row {
         match self.0.iter_mut().find(|(name, _)| *name == key) {
             Some((_, old)) => Some(std::mem::replace(old, value)),
             None => {
-                self.0.push((key, value));
+                self.0.push_back((key, value));
                 None
             }
         }
@@ -200,7 +202,7 @@ impl Row {
     /// Takes a column out.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let at = self.0.iter().position(|(name, _)| name == key)?;
-        Some(self.0.remove(at).1)
+        self.0.remove(at).map(|(_, value)| value)
     }
 
     /// Whether the row has the column, be it NULL.
@@ -241,17 +243,17 @@ impl Row {
     }
 
     pub(crate) fn push(&mut self, key: Cow<'static, str>, value: Value) {
-        self.0.push((key, value));
+        self.0.push_back((key, value));
     }
 
     pub(crate) fn with_capacity(columns: usize) -> Self {
-        Self(Vec::with_capacity(columns))
+        Self(VecDeque::with_capacity(columns))
     }
 }
 
 impl IntoIterator for Row {
     type Item = (Cow<'static, str>, Value);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
+    type IntoIter = vec_deque::IntoIter<Self::Item>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }

@@ -15,15 +15,16 @@ use super::keys::SigningKey;
 struct Token {
     /// `iat`: what is signed again would be the same but for this and `exp`.
     second: i64,
-    /// From which address it says it comes, and who signed.
+    /// Which reading of the session it was made from, from which address it says it comes, and who signed.
+    reading: u64,
     origin: String,
     key: SigningKey,
     header: HeaderValue,
 }
 
-/// By the reading of the session that they were made from; at most as many as sessions may be remembered.
+/// At most one for each session that may be remembered.
 #[derive(Default)]
-pub(super) struct Issued(OnceLock<Cache<u64, Token>>);
+pub(super) struct Issued(OnceLock<Cache<Box<str>, Token>>);
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,13 +37,15 @@ impl Issued {
     pub fn find(
         &self,
         request: &Request,
+        session: &str,
         reading: u64,
         key: &SigningKey,
         seconds: i64,
     ) -> Option<HeaderValue> {
-        let token = self.0.get()?.get(&reading)?;
+        let token = self.0.get()?.get(session)?;
         let age = request.now.seconds().saturating_sub(token.second);
         let same = (0..=seconds).contains(&age)
+            && token.reading == reading
             && token.origin == request.origin()
             && token.key.kid == key.kid
             && Arc::ptr_eq(&token.key.pair, &key.pair);
@@ -50,17 +53,25 @@ impl Issued {
     }
 
     /// Keeps it for those who ask soon.
-    pub fn keep(&self, request: &Request, reading: u64, key: SigningKey, header: &HeaderValue) {
+    pub fn keep(
+        &self,
+        request: &Request,
+        session: &str,
+        reading: u64,
+        key: SigningKey,
+        header: &HeaderValue,
+    ) {
         let sessions = request.auth.config().session.memory_cache_size;
         if sessions == 0 {
             return;
         }
         let token = Token {
             second: request.now.seconds(),
+            reading,
             origin: request.origin().into_owned(),
             key,
             header: header.clone(),
         };
-        self.0.get_or_init(|| Cache::new(sessions)).insert(reading, token);
+        self.0.get_or_init(|| Cache::new(sessions)).insert(session.into(), token);
     }
 }

@@ -61,7 +61,7 @@ impl Jwt {
         };
         let reuse = self.keys.rules.expiry.reuse();
         let key_and_reading = key.as_ref().zip(reading);
-        let known = |(key, reading)| self.issued.find(request, reading, key, reuse);
+        let known = |(key, reading)| self.issued.find(request, &current.session.token, reading, key, reuse);
         if let Some(header) = key_and_reading.and_then(known) {
             return Ok(header);
         }
@@ -69,7 +69,7 @@ impl Jwt {
         let token = service::token_for(&self.keys, request, &mut db, current, further).await?;
         let header = HeaderValue::from_str(&token).map_err(Error::broken)?;
         if let Some((key, reading)) = key.zip(reading) {
-            self.issued.keep(request, reading, key, &header);
+            self.issued.keep(request, &current.session.token, reading, key, &header);
         }
         Ok(header)
     }
