@@ -199,22 +199,6 @@ export const everywhere = [
     is: (peer, target, answer) =>
       target === undefined && (peer === "set-auth-token" || shapeOf(peer) === "signed") && answer.setCookies.some((text) => /^better-auth\.session_token=; Max-Age=0;/.test(text)),
   },
-  // A refusal renews the session that it has read.
-  {
-    id: "cached-refusals",
-    seenIn: "generated.test.mjs",
-    case: /^generated$/,
-    path: /: POST \/(two-factor\/[\w-]+|delete-anonymous-user): set-cookie$/,
-    is: (peer, target) => target === `better-auth.session_token ${peer}`.trim(),
-  },
-  {
-    id: "cached-refusals",
-    seenIn: "generated.test.mjs",
-    case: /^generated$/,
-    path: /: POST \/(two-factor\/[\w-]+|delete-anonymous-user): header (set-auth-token|access-control-expose-headers)$/,
-    // The session that the caller has, and no other.
-    is: (peer, target, answer) => peer === undefined && renewed(answer, target),
-  },
   // A middleware of better-auth's that sets two cookies loses the first.
   {
     id: "renewed-with-cache",
@@ -227,6 +211,7 @@ export const everywhere = [
     seenIn: "generated.test.mjs",
     case: /^generated$/,
     path: /: (GET|POST) \/[\w/-]+: header (set-auth-token|access-control-expose-headers)$/,
+    // The session that the caller has, and no other.
     is: (peer, target, answer) => peer === undefined && renewed(answer, target) && answer.setCookies.some((text) => text.startsWith("better-auth.session_data=")),
   },
   // For fifteen seconds at most; the claims count whole ones.

@@ -85,11 +85,14 @@ async function startPeer(config) {
 export const startLight = (kind, config) =>
   (kind === "peer" || selfCheck) && !config.rateLimit.enabled ? startPeer(config) : start(kind, config);
 
+/** What tells a server that it is being tested. */
+const CONTRACT = { TEST_CLOCK: "1" };
+
 /**
  * Starts one server; `stop()` waits for its end and fails when that was not a clean one. `env` is laid over the
  * environment in place of the test contract, `within` is a folder to run in; without `config` there is no file of it.
  */
-export async function start(kind, config, { env = { TEST_CLOCK: "1" }, within } = {}) {
+export async function start(kind, config, { env = CONTRACT, within } = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), "portcullis-target-"));
   const file = path.join(folder, "config.json");
   if (config) await writeFile(file, JSON.stringify(config));
@@ -120,7 +123,7 @@ export async function start(kind, config, { env = { TEST_CLOCK: "1" }, within } 
 const { NODE_ENV: _node, PORTCULLIS_ENV: _ours, TEST_CLOCK: _clock, ...surroundings } = process.env;
 
 /** A process that says where it listens. */
-async function spawned(kind, [program, ...words], folder, env = { TEST_CLOCK: "1" }) {
+async function spawned(kind, [program, ...words], folder, env = CONTRACT) {
   const child = spawn(program, [...words, "--port", "0"], {
     cwd: folder,
     env: { ...surroundings, ...env },

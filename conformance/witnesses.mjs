@@ -4,7 +4,7 @@ const command = { password: 0, other: 0, spoil: null, bearer: null };
 
 export const witnesses = [
   {
-    id: "cached-refusals",
+    id: "renewed-with-cache",
     configuration: "a cookie cache",
     people: 1,
     commands: [{ ...command, who: 0, whom: 0, call: "wait", index: 8 }, { ...command, who: 0, whom: 0, call: "vanish", index: 0 }],
