@@ -32,7 +32,9 @@ export function TaskBoard({ show, apiUrl, userId }: { show: Show; apiUrl: string
   const [more, setMore] = useState(false);
   const [problem, setProblem] = useState<string>();
   const [said, setSaid] = useState("");
-  const [edited, setEdited] = useState<Task | null>(null);
+  // Numbered, because the browser says that a dialog has closed a moment after it has: by then the next may be open.
+  const [edited, setEdited] = useState<{ task: Task; opening: number } | null>(null);
+  const edit = (task: Task) => setEdited((before) => ({ task, opening: (before?.opening ?? 0) + 1 }));
   const title = useRef<HTMLInputElement>(null);
 
   const load = useCallback(
@@ -156,7 +158,7 @@ export function TaskBoard({ show, apiUrl, userId }: { show: Show; apiUrl: string
                 <label htmlFor={`task-${task.id}`}>{task.title}</label>
                 {task.description && <p id={`about-${task.id}`}>{task.description}</p>}
               </div>
-              <button type="button" className="button-small" onClick={() => setEdited(task)}>
+              <button type="button" className="button-small" onClick={() => edit(task)}>
                 Edit<span className="visually-hidden"> {task.title}</span>
               </button>
             </li>
@@ -172,10 +174,10 @@ export function TaskBoard({ show, apiUrl, userId }: { show: Show; apiUrl: string
 
       {edited && (
         <TaskDialog
-          key={edited.id}
-          task={edited}
+          key={edited.opening}
+          task={edited.task}
           api={api}
-          onClose={() => setEdited(null)}
+          onClose={() => setEdited((now) => (now?.opening === edited.opening ? null : now))}
           onChanged={(task) => {
             replace(task);
             setSaid(`Saved: ${task.title}`);
