@@ -200,7 +200,7 @@ impl<'a> View<'a> {
     /// The answer that shows it.
     pub fn into_answer(mut self) -> Answer {
         let whole = match (&self.body, &self.remembered) {
-            (None, Some(remembered)) => remembered.view(self.auth),
+            (None, Some(remembered)) => remembered.view(self.auth, &self.current.session.token),
             _ => None,
         };
         match whole {

@@ -18,22 +18,10 @@ pub fn to_json(table: &Table, mut row: Row, hidden: bool) -> Map<String, Json> {
         if let Some(value) = row.remove(&column.key)
             && (hidden || column.returned)
         {
-            map.insert(column.key.to_string(), json_of(value));
+            map.insert(column.key.to_string(), value.into());
         }
     }
     map
-}
-
-fn json_of(value: Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(value),
-        Value::Int(value) => Json::from(value),
-        Value::Float(value) => serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number),
-        Value::Text(value) => Json::String(value),
-        Value::Time(value) => Json::String(value.to_string()),
-        Value::Json(value) => value,
-    }
 }
 
 /// JSON as a value of a column; `None` when it is of another kind.

@@ -43,18 +43,18 @@ impl Remembered {
         self.reading
     }
 
-    fn unpack(&self, auth: &Auth) -> Option<SessionUser> {
-        let mut rows = Unpacker(&self.packed);
+    fn unpack(&self, auth: &Auth, token: &str) -> Option<SessionUser> {
+        let mut rows = Unpacker::new(&self.packed, token);
         let session = Session::from_row(rows.row(auth.table(Session::KEY))?).ok()?;
         let user = User::from_row(rows.row(auth.table(User::KEY))?).ok()?;
         Some(SessionUser { session, user })
     }
 
-    /// What [`SessionUser::view`] says, as text.
-    pub(crate) fn view(&self, auth: &Auth) -> Option<Bytes> {
-        // Names and quotes take more room than a packed row's bytes do; what is hidden makes up for it.
+    /// What [`SessionUser::view`] says, as text; with the session's token.
+    pub(crate) fn view(&self, auth: &Auth, token: &str) -> Option<Bytes> {
+        // As text, with the names of its columns, it takes more room than packed; a guess, which may grow.
         let mut out = Vec::with_capacity(self.packed.len() * 2 + 256);
-        let mut rows = Unpacker(&self.packed);
+        let mut rows = Unpacker::new(&self.packed, token);
         out.extend(br#"{"session":"#);
         rows.write_json(auth.table(Session::KEY), &mut out)?;
         out.extend(br#","user":"#);
@@ -76,7 +76,7 @@ impl Memory {
         if !auth.store().still(since, traces).await {
             return None;
         }
-        Some((remembered.unpack(auth)?, remembered))
+        Some((remembered.unpack(auth, token)?, remembered))
     }
 
     /// Forgets what may be too old to act on.
@@ -92,7 +92,7 @@ impl Memory {
         let SessionUser { session, user } = current.clone();
         let token = session.token.clone();
         let traces = auth.store().traces(&token, &user.id);
-        let mut packer = Packer::default();
+        let mut packer = Packer::new(&token);
         packer.push(auth.table(Session::KEY), &session.into_row());
         packer.push(auth.table(User::KEY), &user.into_row());
         let reading = self.readings.fetch_add(1, Ordering::Relaxed);

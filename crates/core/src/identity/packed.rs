@@ -7,8 +7,11 @@ use crate::clock::Timestamp;
 use crate::store::{Row, Table, Value};
 
 /// One row after the other, each with the values of its table's columns, in their order.
-#[derive(Debug, Default)]
-pub(super) struct Packer(Vec<u8>);
+#[derive(Debug)]
+pub(super) struct Packer<'a> {
+    bytes: Vec<u8>,
+    known: &'a str,
+}
 
 const ABSENT: u8 = 0;
 const NULL: u8 = 1;
@@ -19,44 +22,63 @@ const FLOAT: u8 = 5;
 const TIME: u8 = 6;
 const TEXT: u8 = 7;
 const JSON: u8 = 8;
+/// A text that stands further up already: where, in two bytes, and its length, in one.
+const AGAIN: u8 = 9;
+/// The text that is known without the bytes.
+const KNOWN: u8 = 10;
 /// In place of a text's length.
 const LONG: u8 = u8::MAX;
 
-impl Packer {
+impl<'a> Packer<'a> {
+    /// For bytes that are kept with this text.
+    pub const fn new(known: &'a str) -> Self {
+        Self { bytes: Vec::new(), known }
+    }
+
     /// Adds a row.
     pub fn push(&mut self, table: &Table, row: &Row) {
         for column in &table.columns {
             match row.get(&column.key) {
-                None => self.0.push(ABSENT),
-                Some(Value::Null) => self.0.push(NULL),
-                Some(Value::Bool(value)) => self.0.push(if *value { TRUE } else { FALSE }),
+                None => self.bytes.push(ABSENT),
+                Some(Value::Null) => self.bytes.push(NULL),
+                Some(Value::Bool(value)) => self.bytes.push(if *value { TRUE } else { FALSE }),
                 Some(Value::Int(value)) => self.eight(INT, value.to_le_bytes()),
                 Some(Value::Float(value)) => self.eight(FLOAT, value.to_le_bytes()),
                 Some(Value::Time(value)) => self.eight(TIME, value.millis().to_le_bytes()),
-                Some(Value::Text(value)) => self.text(TEXT, value),
+                Some(Value::Text(value)) if value == self.known => self.bytes.push(KNOWN),
+                Some(Value::Text(value)) => self.again(value).unwrap_or_else(|| self.text(TEXT, value)),
                 Some(Value::Json(value)) => self.text(JSON, &value.to_string()),
             }
         }
     }
 
     fn eight(&mut self, kind: u8, bytes: [u8; 8]) {
-        self.0.push(kind);
-        self.0.extend(bytes);
+        self.bytes.push(kind);
+        self.bytes.extend(bytes);
+    }
+
+    /// Refers to where a text stands already, if it does and that is shorter.
+    fn again(&mut self, text: &str) -> Option<()> {
+        let length = u8::try_from(text.len()).ok().filter(|length| *length > 2)?;
+        let at = self.bytes.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
+        let [low, high] = u16::try_from(at).ok()?.to_le_bytes();
+        self.bytes.extend([AGAIN, low, high, length]);
+        Some(())
     }
 
     /// Its length before it, in one byte or, behind [`LONG`], in eight.
     fn text(&mut self, kind: u8, text: &str) {
-        self.0.push(kind);
+        self.bytes.push(kind);
         match u8::try_from(text.len()) {
-            Ok(length) if length != LONG => self.0.push(length),
+            Ok(length) if length != LONG => self.bytes.push(length),
             _ => self.eight(LONG, (text.len() as u64).to_le_bytes()),
         }
-        self.0.extend(text.as_bytes());
+        self.bytes.extend(text.as_bytes());
     }
 
     /// All rows.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+        self.bytes
     }
 }
 
@@ -75,18 +97,27 @@ enum Cell<'a> {
 }
 
 /// Reads what a [`Packer`] has written, row by row; `None` from bytes that none has.
-pub(super) struct Unpacker<'a>(pub &'a [u8]);
+pub(super) struct Unpacker<'a> {
+    all: &'a [u8],
+    rest: &'a [u8],
+    known: &'a str,
+}
 
 impl<'a> Unpacker<'a> {
+    /// Of bytes that are kept with this text.
+    pub const fn new(bytes: &'a [u8], known: &'a str) -> Self {
+        Self { all: bytes, rest: bytes, known }
+    }
+
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
         Some(taken)
     }
 
     fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(*first)
     }
 
@@ -113,6 +144,12 @@ impl<'a> Unpacker<'a> {
             TIME => Cell::Time(Timestamp::from_millis(i64::from_le_bytes(self.eight()?))),
             TEXT => Cell::Text(self.text()?),
             JSON => Cell::Json(self.text()?),
+            AGAIN => {
+                let [low, high, length] = self.take(3)?.try_into().ok()?;
+                let at = usize::from(u16::from_le_bytes([low, high]));
+                Cell::Text(self.all.get(at..at + usize::from(length))?)
+            }
+            KNOWN => Cell::Text(self.known.as_bytes()),
             _ => return None,
         })
     }
@@ -194,6 +231,8 @@ mod tests {
     use crate::identity::fields::to_json;
     use crate::store::{Column, Kind};
 
+    const KNOWN_TEXT: &str = "the token";
+
     fn table() -> Table {
         let kinds = [
             ("id", Kind::Id),
@@ -241,54 +280,79 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_were() {
         let table = table();
-        let mut packer = Packer::default();
+        let mut packer = Packer::new(KNOWN_TEXT);
         rows().iter().for_each(|row| packer.push(&table, row));
         let bytes = packer.into_bytes();
-        let mut unpacker = Unpacker(&bytes);
+        let mut unpacker = Unpacker::new(&bytes, KNOWN_TEXT);
         for row in rows() {
             // NaN is not equal to itself.
             assert_eq!(format!("{:?}", unpacker.row(&table)), format!("{:?}", Some(row.clone())));
             assert_eq!(to_json(&table, unpacked(&table, &row), true), to_json(&table, row, true));
         }
-        assert!(unpacker.0.is_empty());
+        assert!(unpacker.rest.is_empty());
     }
 
     fn unpacked(table: &Table, row: &Row) -> Row {
-        let mut packer = Packer::default();
+        let mut packer = Packer::new(KNOWN_TEXT);
         packer.push(table, row);
-        Unpacker(&packer.into_bytes()).row(table).unwrap()
+        Unpacker::new(&packer.into_bytes(), KNOWN_TEXT).row(table).unwrap()
+    }
+
+    #[test]
+    fn texts_that_stand_there_already_take_four_bytes_and_the_known_one_takes_one() {
+        let table = Table::new("things", ["a", "b", "c", "d"].map(|key| Column::new(key, Kind::Text)).into());
+        let row =
+            Row::new().with("a", "32 letters").with("b", "letter").with("c", KNOWN_TEXT).with("d", "le");
+        let mut packer = Packer::new(KNOWN_TEXT);
+        packer.push(&table, &row);
+        packer.push(&table, &row);
+        let bytes = packer.into_bytes();
+        // Whole and in part, and not where it would be longer.
+        assert_eq!(bytes.len(), (2 + 10) + 4 + 1 + (2 + 2) + 4 + 4 + 1 + (2 + 2));
+        let mut unpacker = Unpacker::new(&bytes, KNOWN_TEXT);
+        for _ in 0..2 {
+            assert_eq!(format!("{:?}", unpacker.row(&table)), format!("{:?}", Some(row.clone())));
+        }
+        // Far away it is written again.
+        let long = Row::new().with("a", "z".repeat(70_000)).with("b", "far away").with("c", "far away");
+        assert_eq!(format!("{:?}", unpacked(&table, &long)), format!("{long:?}"));
     }
 
     #[test]
     fn json_is_what_is_made_of_the_row() {
         let table = table();
         for row in rows() {
-            let mut packer = Packer::default();
+            let mut packer = Packer::new(KNOWN_TEXT);
             packer.push(&table, &row);
             let mut out = Vec::new();
-            Unpacker(&packer.into_bytes()).write_json(&table, &mut out).unwrap();
+            Unpacker::new(&packer.into_bytes(), KNOWN_TEXT).write_json(&table, &mut out).unwrap();
             let expected = Json::Object(to_json(&table, row, false)).to_string();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
         let mut out = Vec::new();
         let hidden = Table::new("empty", vec![Column::new("hidden", Kind::Text).hidden()]);
-        Unpacker(&[NULL]).write_json(&hidden, &mut out).unwrap();
+        Unpacker::new(&[NULL], "").write_json(&hidden, &mut out).unwrap();
         assert_eq!(out, b"{}");
     }
 
     #[test]
     fn bytes_that_nobody_has_packed_are_nothing() {
         let table = table();
-        let mut packer = Packer::default();
+        let mut packer = Packer::new(KNOWN_TEXT);
         packer.push(&table, &rows()[2]);
         let bytes = packer.into_bytes();
         for end in 0..bytes.len() {
-            assert!(Unpacker(&bytes[..end]).row(&table).is_none(), "{end}");
+            assert!(Unpacker::new(&bytes[..end], KNOWN_TEXT).row(&table).is_none(), "{end}");
         }
-        for bytes in
-            [&[9][..], &[TEXT, LONG, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &[TEXT, 1, 0xff]]
-        {
-            assert!(Unpacker(bytes).row(&table).is_none());
+        for bytes in [
+            &[99][..],
+            &[AGAIN, 0, 0, 5],
+            &[AGAIN, 0xff, 0xff, 0xff],
+            &[AGAIN, 1],
+            &[TEXT, LONG, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[TEXT, 1, 0xff],
+        ] {
+            assert!(Unpacker::new(bytes, KNOWN_TEXT).row(&table).is_none());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the database is there. When a connection breaks, or does not come for a while, one task asks the
-//! database until it answers; while it does not, nobody else waits for it, so that an outage is an immediate 503 for everybody
-//! instead of a queue of requests that all wait for the pool.
+//! database until it answers; while it does not, nobody else waits for it, so that an outage is an immediate
+//! 503 for everybody instead of a queue of requests that all wait for the pool.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +50,7 @@ impl Gate {
     /// Waits for a connection, but not for a database that is away; `doubt` is called while it takes long.
     pub async fn pass<T>(
         &self,
-        waiting: impl Future<Output = Result<T, StoreError>>,
+        mut waiting: impl Future<Output = Result<T, StoreError>> + Unpin,
         doubt: impl Fn(),
     ) -> Result<T, StoreError> {
         let away = || Err(StoreError::Unavailable("it has gone away and is being asked again".into()));
@@ -58,7 +58,6 @@ impl Gate {
         if *down.borrow_and_update() {
             return away();
         }
-        let mut waiting = std::pin::pin!(waiting);
         loop {
             tokio::select! {
                 biased;
@@ -137,6 +136,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use sqlx::mysql::MySqlConnectOptions;
     use sqlx::postgres::{PgConnectOptions, PgSslMode};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -153,9 +154,9 @@ mod tests {
         tokio::task::yield_now().await;
         gate.down.send_replace(true);
         assert!(matches!(waiting.await.unwrap(), Err(StoreError::Unavailable(_))));
-        assert!(matches!(gate.pass(async { Ok(()) }, || ()).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(gate.pass(pin!(async { Ok(()) }), || ()).await, Err(StoreError::Unavailable(_))));
         gate.down.send_replace(false);
-        assert!(gate.pass(async { Ok(()) }, || ()).await.is_ok());
+        assert!(gate.pass(pin!(async { Ok(()) }), || ()).await.is_ok());
     }
 
     #[tokio::test]

@@ -74,14 +74,12 @@ pub(super) struct Slot<'a> {
 impl Pool {
     /// A connection. Behind PgBouncer every statement needs a transaction.
     pub async fn link(&self, purpose: Purpose) -> Result<Link, StoreError> {
-        match self.gate() {
-            None => self.open(purpose).await,
-            Some(gate) => {
-                let opened = gate.pass(self.open(purpose), || self.ask()).await;
-                self.look_at(&opened);
-                opened
-            }
-        }
+        // Once: it is five kilobytes, of everybody who waits for a connection.
+        let opening = std::pin::pin!(self.open(purpose));
+        let Some(gate) = self.gate() else { return opening.await };
+        let opened = gate.pass(opening, || self.ask()).await;
+        self.look_at(&opened);
+        opened
     }
 
     fn gate(&self) -> Option<&Arc<Gate>> {

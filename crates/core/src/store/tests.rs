@@ -435,3 +435,24 @@ fn a_write_under_way_ends_with_its_runtime() {
     drop(runtime);
     assert!(!store.unchanged(before, store.traces("t", "u")), "nobody saw the end of that write");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_about_others_wait_for_one_look() {
+    let files = Files::new();
+    let trusted_for = Duration::from_millis(300);
+    let options = ConnectOptions { trusted_for, ..options(files.url(), 1) };
+    let store = Store::connect(options).await.unwrap();
+    for _ in 0..3 {
+        // What was known is too old now.
+        tokio::time::sleep(trusted_for * 2).await;
+        let asked: Vec<_> = (0..50)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.knows_others().await })
+            })
+            .collect();
+        for asked in asked {
+            assert!(asked.await.unwrap());
+        }
+    }
+}

@@ -15,6 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::filter::Filter;
 use super::link::Pool;
 use super::listen::TRUSTED_FOR;
@@ -22,7 +24,7 @@ use super::value::Value;
 use super::{Dialect, IdKind, Store, Table};
 
 /// Two that share a slot are forgotten together, which costs a query.
-const SLOTS: usize = 1024;
+const SLOTS: u16 = 1024;
 
 /// Which columns name what is touched: sessions by token, sessions and users by the user.
 const NAMES: [(&str, &str, Of); 3] =
@@ -41,7 +43,7 @@ pub struct Moment(u64);
 
 /// Where the writes to one session and its user, or to a watched table, leave their stamps.
 #[derive(Debug, Clone, Copy)]
-pub struct Traces([usize; 2]);
+pub struct Traces([u16; 2]);
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -65,6 +67,8 @@ pub(super) struct Written {
     /// When they were last looked at, in microseconds since the start; `u64::MAX`: never.
     looked: AtomicU64,
     looking: AtomicBool,
+    /// A look has ended.
+    ended: Notify,
     version: AtomicI64,
 }
 
@@ -72,18 +76,23 @@ impl Written {
     pub fn new(trusted_for: Duration) -> Self {
         Self {
             now: AtomicU64::new(0),
-            slots: std::iter::repeat_with(Slot::default).take(SLOTS + 1).collect(),
+            slots: (0..=SLOTS).map(|_| Slot::default()).collect(),
             hasher: RandomState::new(),
             started: Instant::now(),
             trusted_for,
             looked: AtomicU64::new(u64::MAX),
             looking: AtomicBool::new(false),
+            ended: Notify::new(),
             version: AtomicI64::new(i64::MIN),
         }
     }
 
-    fn slot(&self, of: Of, value: &str) -> usize {
-        usize::try_from(self.hasher.hash_one((of, value)) % SLOTS as u64).unwrap_or(0)
+    fn slot(&self, of: Of, value: &str) -> u16 {
+        u16::try_from(self.hasher.hash_one((of, value)) % u64::from(SLOTS)).unwrap_or(0)
+    }
+
+    fn at(&self, slot: u16) -> Option<&Slot> {
+        self.slots.get(usize::from(slot))
     }
 
     /// Microseconds since the start.
@@ -91,9 +100,10 @@ impl Written {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX - 1)
     }
 
-    /// For how long nothing has been heard of others; `None`: never has been.
-    fn age(&self, now: u64) -> Option<Duration> {
-        now.checked_sub(self.looked.load(Ordering::SeqCst)).map(Duration::from_micros)
+    /// For how long nothing had been heard of others then; `None`: never had been.
+    fn age(&self, then: u64) -> Option<Duration> {
+        let looked = Some(self.looked.load(Ordering::SeqCst)).filter(|looked| *looked != u64::MAX);
+        looked.map(|looked| Duration::from_micros(then.saturating_sub(looked)))
     }
 
     /// All that others had written then is known.
@@ -111,23 +121,23 @@ impl Written {
         self.stamp(if user.is_empty() { SLOTS } else { self.slot(Of::User, user) });
     }
 
-    fn stamp(&self, at: usize) {
-        if let Some(slot) = self.slots.get(at) {
+    fn stamp(&self, at: u16) {
+        if let Some(slot) = self.at(at) {
             let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
             slot.last.fetch_max(now, Ordering::SeqCst);
         }
     }
 
     /// Has this slot not been written since?
-    fn quiet(&self, at: usize, since: Moment) -> bool {
+    fn quiet(&self, at: u16, since: Moment) -> bool {
         // First the mark, then the stamp: a write that ends in between has left its stamp already.
-        self.slots.get(at).is_some_and(|slot| {
+        self.at(at).is_some_and(|slot| {
             slot.under_way.load(Ordering::SeqCst) == 0 && slot.last.load(Ordering::SeqCst) <= since.0
         })
     }
 
     /// The slots of what a write touches; without a filter it is an insert.
-    fn touched(&self, table: &Table, filter: Option<&Filter>, uuids: bool) -> Vec<usize> {
+    fn touched(&self, table: &Table, filter: Option<&Filter>, uuids: bool) -> Vec<u16> {
         if table.watched {
             return vec![self.slot(Of::Table, &table.key)];
         }
@@ -149,7 +159,7 @@ impl Written {
             else {
                 continue;
             };
-            let named: Option<Vec<usize>> = values
+            let named: Option<Vec<u16>> = values
                 .iter()
                 .map(|value| match value {
                     // An id that the database reads in many spellings is found by each.
@@ -176,7 +186,7 @@ pub(super) struct Writing(Marks);
 /// Dropping these leaves them where they are: every read of those slots then goes to the database.
 struct Marks {
     store: Store,
-    slots: Vec<usize>,
+    slots: Vec<u16>,
 }
 
 impl Marks {
@@ -184,7 +194,7 @@ impl Marks {
         let written = &self.store.0.written;
         for at in self.slots {
             written.stamp(at);
-            if let Some(slot) = written.slots.get(at) {
+            if let Some(slot) = written.at(at) {
                 slot.under_way.fetch_sub(1, Ordering::SeqCst);
             }
         }
@@ -241,7 +251,7 @@ impl Store {
             return None;
         }
         for at in &slots {
-            if let Some(slot) = written.slots.get(*at) {
+            if let Some(slot) = written.at(*at) {
                 slot.under_way.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -283,36 +293,48 @@ impl Store {
         if self.0.pool.is_private() {
             return true;
         }
-        let now = written.elapsed();
-        let age = written.age(now);
+        let asked = written.elapsed();
         if self.dialect() != Dialect::Sqlite {
-            return age.is_some_and(|age| age < TRUSTED_FOR);
+            return written.age(asked).is_some_and(|age| age < TRUSTED_FOR);
         }
-        let known = age.is_some_and(|age| age < written.trusted_for);
-        if age.is_some_and(|age| age < written.trusted_for / 2) {
-            return true;
+        loop {
+            let ended = written.ended.notified();
+            let age = written.age(asked);
+            // Zero: the look was after the question.
+            let within = |time| age.is_some_and(|age| age.is_zero() || age < time);
+            if within(written.trusted_for / 2) {
+                return true;
+            }
+            // One looks, ahead of time; the others go on for as long as they may, and then wait for it. On a busy
+            // machine it takes a while, and if they asked the database instead, it would take longer.
+            if !written.looking.swap(true, Ordering::SeqCst) {
+                let looking = Looking(written);
+                let now = written.elapsed();
+                // Busy with a write of our own: there is no telling.
+                let Ok(version) = self.0.pool.data_version(false).await else {
+                    return within(written.trusted_for);
+                };
+                if written.version.swap(version, Ordering::SeqCst) != version {
+                    written.stamp(SLOTS);
+                }
+                written.looked_at(now);
+                drop(looking);
+                return true;
+            }
+            if within(written.trusted_for) {
+                return true;
+            }
+            ended.await;
         }
-        // One looks, ahead of time; the others go on for as long as they may.
-        if written.looking.swap(true, Ordering::SeqCst) {
-            return known;
-        }
-        let looking = Looking(&written.looking);
-        // Busy with a write of our own: there is no telling.
-        let Ok(version) = self.0.pool.data_version(false).await else { return known };
-        if written.version.swap(version, Ordering::SeqCst) != version {
-            written.stamp(SLOTS);
-        }
-        written.looked_at(now);
-        drop(looking);
-        true
     }
 }
 
-struct Looking<'a>(&'a AtomicBool);
+struct Looking<'a>(&'a Written);
 
 impl Drop for Looking<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.looking.store(false, Ordering::SeqCst);
+        self.0.ended.notify_waiters();
     }
 }
 
