@@ -447,6 +447,12 @@ export default [
         const other = await actors.member({ ...view(stage), number: `${stage.number}x` });
         await other.browser.open(w.url);
       }],
+      ["signing in, in a browser whose session was not to be remembered", "GET /verify-email", async (stage) => {
+        const w = await actors.unproven(stage);
+        const other = await actors.known({ ...view(stage), number: `${stage.number}x` });
+        await other.browser.post("/sign-in/email", { email: other.email, password: PASSWORD, rememberMe: false });
+        await other.browser.open(w.url);
+      }],
       ["signing in, too late after a minute", "GET /verify-email", async (stage) => {
         const w = await actors.unproven(stage);
         stage.later(61);

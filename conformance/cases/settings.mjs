@@ -52,6 +52,11 @@ const anonymous = [
       await w.browser.post("/revoke-other-sessions");
       await w.second.post("/sign-in/email", signIn(w));
     }],
+    ["in a browser whose session was not to be remembered", "POST /sign-in/anonymous", async (stage) => {
+      const w = await actors.known(stage);
+      await w.browser.post("/sign-in/email", { email: w.email, password: PASSWORD, rememberMe: false });
+      await w.browser.post("/sign-in/anonymous", {});
+    }],
     ["twice", "POST /delete-anonymous-user", async (stage) => {
       const w = await actors.visitor(stage);
       const copy = w.browser.copy();

@@ -22,8 +22,9 @@ pub struct SignIn<'r> {
     /// How the identity was proven: the room's way in, e.g. `email`, `username`, `sign-up`,
     /// `two-factor`. Gates decide by it.
     pub method: &'static str,
-    /// False: one day, ends with the browser.
-    pub remember: bool,
+    /// `Some(false)`: one day, ends with the browser; `None`: nobody was asked, so the cookie lasts as the
+    /// browser's own say.
+    pub remember: Option<bool>,
     /// Columns of the session that the way in sets.
     pub fields: Row,
 }
@@ -131,17 +132,18 @@ impl Auth {
             return Ok(SignedIn::Challenge(challenge));
         }
         let SignIn { request, user, remember, fields, .. } = who;
+        let lasting = remember != Some(false);
         let session = match agreed {
-            None => Session::create(request, db, &user, remember, fields).await?,
+            None => Session::create(request, db, &user, lasting, fields).await?,
             Some(agreed) => {
                 let mut tx = self.begin_agreed(agreed).await?;
-                let session = Session::create(request, &mut tx.db(), &user, remember, fields).await?;
+                let session = Session::create(request, &mut tx.db(), &user, lasting, fields).await?;
                 tx.commit().await?;
                 session
             }
         };
         let current = SessionUser { session, user };
-        let mut cookies = hand_over(request, db, &current, Handed { remember: Some(remember) }).await?;
+        let mut cookies = hand_over(request, db, &current, Handed { remember }).await?;
         cookies.extend(along);
         for seam in &self.seams().session_begun {
             if let Err(error) = seam.session_begun(request, db, &current, &mut cookies).await {

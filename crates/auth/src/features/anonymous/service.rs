@@ -56,7 +56,7 @@ pub(super) async fn sign_in(
         Err(error) => return Err(error),
     };
     auth.tell(request.event(Kind::SignedUp).method("anonymous").user(&user.id));
-    let proven = Proven { request, user, method: "anonymous", remember: true, fields: Row::new() };
+    let proven = Proven { request, user, method: "anonymous", remember: None, fields: Row::new() };
     // The user is there before anybody hears of the session, as at a sign-up: webhooks are not waited for
     // inside a transaction. Should no session follow, somebody of whom nothing is known stays behind.
     auth.sign_in(&mut auth.db(), proven).await

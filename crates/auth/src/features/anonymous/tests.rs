@@ -109,6 +109,20 @@ async fn an_anonymous_user_does_not_become_another_one() {
 }
 
 #[tokio::test]
+async fn nobody_was_asked_whether_to_remember_an_anonymous_user_so_the_browser_s_last_word_stands() {
+    let app = start(json!({})).await;
+    let ada = app.actor();
+    sign_up(&ada, "ada").await.expect(200);
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "rememberMe": false });
+    ada.post("/sign-in/email", body).await.expect(200);
+    let reply = ada.post("/sign-in/anonymous", json!({})).await;
+    insta::assert_snapshot!(reply.cookie_shapes(), @r"
+    better-auth.session_token=[token].[signature]; Path=/; HttpOnly; SameSite=Lax
+    better-auth.dont_remember=true.[signature]; Path=/; HttpOnly; SameSite=Lax
+    ");
+}
+
+#[tokio::test]
 async fn a_real_user_may_go_on_anonymously_and_stays() {
     let (app, told) = listening().await;
     let ada = app.user("ada").await;

@@ -138,8 +138,13 @@ pub(super) async fn sign_up(request: Request, mut body: SignUp) -> Result<Signed
             tx.commit().await?;
             return Ok(SignedUp::WithoutSession(user.view(&auth)));
         }
-        let proven =
-            Proven { request: &request, user: user.clone(), method: "sign-up", remember, fields: Row::new() };
+        let proven = Proven {
+            request: &request,
+            user: user.clone(),
+            method: "sign-up",
+            remember: Some(remember),
+            fields: Row::new(),
+        };
         // The user is there before anybody hears of the session: rooms may tell a webhook of the operator's,
         // which would neither see an open transaction's user nor be able to write beside it.
         mail_verification(&request, &mut tx.db(), &user, body.callback_url.as_deref(), Occasion::SignUp)
@@ -270,7 +275,7 @@ pub(super) async fn sign_in(request: Request, body: SignIn) -> Result<SignedIn, 
         request: &request,
         user,
         method: "email",
-        remember: body.remember_me != Some(false),
+        remember: Some(body.remember_me != Some(false)),
         fields: Row::new(),
     };
     auth.sign_in_by_password(proven, &credential, error::INVALID_EMAIL_OR_PASSWORD).await

@@ -179,7 +179,7 @@ async fn prove(request: &Request, user: User) -> Result<Outcome, Error> {
         return Ok(Followed::with(cookies, done()));
     }
     // What reading the old session asked for would end the new one.
-    let proven = Proven { request, user, method: "email-verification", remember: true, fields: Row::new() };
+    let proven = Proven { request, user, method: "email-verification", remember: None, fields: Row::new() };
     Ok(match auth.sign_in(&mut auth.db(), proven).await? {
         SignedIn::Session(_, cookies) => Followed::with(cookies, done()),
         SignedIn::Challenge(challenge) => {

@@ -82,9 +82,9 @@ async fn challenge(
     let auth = &request.auth;
     let secret = auth.config().secrets.current();
     let mark = &auth.cookies().dont_remember;
-    if !who.remember {
+    if who.remember == Some(false) {
         cookies.push(mark.set_signed(secret, "true"));
-    } else if request.cookies.signed(mark, secret).is_some() {
+    } else if who.remember == Some(true) && request.cookies.signed(mark, secret).is_some() {
         // better-auth 1.7.24: the mark of an earlier sign-in must not decide over this one.
         cookies.expire(mark);
     }
@@ -278,7 +278,7 @@ impl Answerer {
             request,
             user: pending.user,
             method: "two-factor",
-            remember: pending.remember,
+            remember: Some(pending.remember),
             fields: Row::new(),
         };
         let (current, mut cookies) = match auth.sign_in(db, proven).await? {

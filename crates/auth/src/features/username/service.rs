@@ -175,7 +175,7 @@ pub(super) async fn sign_in(options: &Options, request: &Request, body: SignIn) 
         request,
         user,
         method: "username",
-        remember: body.remember_me != Some(false),
+        remember: Some(body.remember_me != Some(false)),
         fields: Row::new(),
     };
     auth.sign_in_by_password(proven, &credential, errors::INVALID_USERNAME_OR_PASSWORD).await
