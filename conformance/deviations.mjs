@@ -302,7 +302,7 @@ export const everywhere = [
     id: "username-in-turn",
     case: /^POST \/(update-user: nobody, a|sign-up\/email: a) (taken|short) username( and no address)?$|^generated$/,
     path: /(^|POST \/(update-user|sign-up\/email): )(status|body\.message|body\.code|set-cookie)$/,
-    is: (peer, target) => (peer === 400 && [401, 422].includes(target)) || (/^(Username is |USERNAME_)/.test(peer) && /^(Unauthorized|User already exists.*|UNAUTHORIZED|USER_ALREADY_EXISTS.*|VALIDATION_ERROR|\[body\.\w+\] (Invalid|Too) .*)$/.test(target)) || (peer === "" && /\.dont_remember$/.test(target)),
+    is: (peer, target) => (peer === 400 && [401, 403, 422].includes(target)) || (/^(Username is |USERNAME_)/.test(peer) && /^(Unauthorized|Invalid origin|Missing or null Origin|INVALID_ORIGIN|MISSING_OR_NULL_ORIGIN|User already exists.*|UNAUTHORIZED|USER_ALREADY_EXISTS.*|VALIDATION_ERROR|\[body\.\w+\] (Invalid|Too) .*)$/.test(target)) || (peer === "" && /\.dont_remember$/.test(target)),
   },
   // A browser keeps the last cookie of a name.
   {

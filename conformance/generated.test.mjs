@@ -237,7 +237,8 @@ async function perform(world, one) {
   const [method, route, body, query] = made;
   if (changesAddress(query?.token)) return;
   // `revoked-is-401`: elsewhere only one of the two would believe it.
-  if (!CACHED.includes(route) && !upToDate(world, browser)) browser.jar.delete("better-auth.session_data");
+  const stale = !upToDate(world, browser);
+  if (!CACHED.includes(route) && stale) browser.jar.delete("better-auth.session_data");
   const fields = Object.keys(body ?? {}).filter((field) => !UNTYPED.includes(field));
   const spoilt = one.spoil && fields.length > 0 && fields[one.spoil.field % fields.length];
   // `username-in-turn`: better-auth looks at the name before it knows whose the token is.
@@ -265,6 +266,8 @@ async function perform(world, one) {
   if (/^\/revoke-sessions?$/.test(route) && answer.status === 200 && (body.token ?? own) === own) browser.jar.clear();
   // `mailed-links-once`: only one of the two would keep them.
   if (whose && answer.status === 200) world.endLinks(whose);
+  // `revoked-is-401`: only one of the two has made it new.
+  if (stale && route !== "/get-session") browser.jar.delete("better-auth.session_data");
   // `remembered-again`: only one of the two has told the browser.
   if (/^\/sign-(in|up)\//.test(route) && answer.setCookies.some((text) => /^better-auth\.session_token=[^;].*; Max-Age=/.test(text))) browser.jar.delete("better-auth.dont_remember");
   // `fresh-cache`: the cached user differs by its date.

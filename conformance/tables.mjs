@@ -15,13 +15,16 @@ const OUR_ROWS = [
   { tables: ["verification", "secondary storage"], is: (row) => row.identifier.startsWith("2fa-totp-") },
 ];
 
+/** `fields-carried`: empty at one of the two. */
+const CARRIED = ["device", "theme"];
+
 /** Columns that are the same text for all time, so that rows can be put in an order of ours. */
 function blind(row) {
   const text = (value) => {
     if (typeof value !== "string" || /^(?!.*[A-Za-z0-9]{32}@)[^{]*@/.test(value)) return value;
     return /\d|[A-Za-z0-9_-]{20}/.test(value) ? `${PREFIX.exec(value)?.[0] ?? ""}…` : value;
   };
-  return JSON.stringify(Object.entries(row).map(([key, value]) => [key, text(value)]));
+  return JSON.stringify(Object.entries(row).filter(([key]) => !CARRIED.includes(key)).map(([key, value]) => [key, text(value)]));
 }
 
 const byId = (rows) => new Map(rows.map((row) => [row.id, row]));
