@@ -310,7 +310,7 @@ try {
     }
   }
   console.log(`\n${args.database}, ${args.users} users, ${args.rounds} rounds of ${args.seconds} s, ${availableParallelism()} cores, load generator included`);
-  chosen.forEach(print);
+  chosen.filter((workload) => results[workload]).forEach(print);
   for (const [name, why] of left) console.log(`\nnot measured: ${name}: ${why}`);
 } finally {
   for (const child of [...running]) child.kill("SIGKILL");
