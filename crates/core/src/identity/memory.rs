@@ -53,7 +53,7 @@ impl Remembered {
     /// What [`SessionUser::view`] says, as text; with the session's token.
     pub(crate) fn view(&self, auth: &Auth, token: &str) -> Option<Bytes> {
         // As text, with the names of its columns, it takes more room than packed; a guess, which may grow.
-        let mut out = Vec::with_capacity(self.packed.len() * 2 + 256);
+        let mut out = Vec::with_capacity(self.packed.len() * 2 + 512);
         let mut rows = Unpacker::new(&self.packed, token);
         out.extend(br#"{"session":"#);
         rows.write_json(auth.table(Session::KEY), &mut out)?;

@@ -23,6 +23,8 @@ fn free_port() -> SocketAddr {
 fn with_metrics(directory: &Path, metrics: SocketAddr) -> Command {
     let mut command = portcullis(directory, &["--port", "0"]);
     command.env("PORTCULLIS__METRICS__LISTEN", metrics.to_string());
+    // The usual number is one of cores.
+    command.env("PORTCULLIS__DATABASE__MAX_CONNECTIONS", "4");
     command
 }
 
