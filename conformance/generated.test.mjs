@@ -118,6 +118,13 @@ class World {
     database.close();
   }
 
+  /** Ends the links that are over. */
+  sweepLinks() {
+    const database = new Database(this.stage.database.url.slice("sqlite:".length), { timeout: 5000 });
+    database.prepare("delete from verification where value in (select id from user) and expiresAt <= ?").run(new Date(this.stage.now + 1000).toISOString());
+    database.close();
+  }
+
   /** A session of this device, or of anybody. */
   onDevice(browser, index) {
     const own = browser.jar.names().filter((name) => name.includes("_multi-")).map((name) => tokenIn(browser.jar.get(name)));
@@ -270,6 +277,8 @@ async function perform(world, one) {
   if (stale && route !== "/get-session") browser.jar.delete("better-auth.session_data");
   // `remembered-again`: only one of the two has told the browser.
   if (/^\/sign-(in|up)\//.test(route) && answer.setCookies.some((text) => /^better-auth\.session_token=[^;].*; Max-Age=/.test(text))) browser.jar.delete("better-auth.dont_remember");
+  // `mailed-links-of-others`: only one of the two would keep it.
+  if (route === "/reset-password" && answer.status >= 400) world.sweepLinks();
   // `fresh-cache`: the cached user differs by its date.
   if (route === "/verify-email") browser.jar.delete("better-auth.session_data");
   // `username-in-turn`: only one of the two may have looked at the session, and have ended a dead one's cookies.
@@ -390,7 +399,7 @@ test("random sequences", async (t) => {
     [failed, latest, deadline] = [false, undefined, end];
   }
   assert.equal(printed.size, 0, "the two differ, as printed above");
-  assert.ok(run >= Math.min(LEAST, runs || LEAST), `only ${run} sequences were played`);
+  assert.ok(given.path || run >= Math.min(LEAST, runs || LEAST), `only ${run} sequences were played`);
   const total = Object.values(seen).reduce((sum, count) => sum + count.accepted + count.refused, 0);
   console.log(`${run} sequences, ${total} calls, no difference`);
   // What witnesses.mjs has of it.
