@@ -208,7 +208,6 @@ const workloads = {
   "sign-in": { contenders: ["portcullis", "portcullis, one core", "portcullis, scrypt", ...plain.slice(1), "bare hash"], parts: [of(8, signIns)] },
   "sign-up": { contenders: plain, parts: [of(8, signUps)] },
   mixed: { contenders: plain, parts: [of(32, reads), of(8, signIns)] },
-
 };
 const groups = { stored: Object.keys(workloads).filter((name) => name.endsWith("stored")), cache: ["get-session, cookie cache"] };
 const chosen = args.only ? args.only.split(",").flatMap((name) => groups[name] ?? [name]) : Object.keys(workloads);
@@ -310,7 +309,10 @@ try {
     }
   }
   console.log(`\n${args.database}, ${args.users} users, ${args.rounds} rounds of ${args.seconds} s, ${availableParallelism()} cores, load generator included`);
-  chosen.filter((workload) => results[workload]).forEach(print);
+  for (const workload of chosen) {
+    if (results[workload]) print(workload);
+    else console.log(`\nnot measured: ${workload}: none of its contenders was chosen or is here`);
+  }
   for (const [name, why] of left) console.log(`\nnot measured: ${name}: ${why}`);
 } finally {
   for (const child of [...running]) child.kill("SIGKILL");

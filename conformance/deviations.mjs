@@ -203,7 +203,7 @@ export const everywhere = [
   {
     id: "renewed-with-cache",
     case: /, due at another route$|^generated$/,
-    path: /(^|: (GET|POST) \/[\w/-]+: )set-cookie$/,
+    path: /(^|: (GET|POST) \/(?!get-session:)[\w/-]+: )set-cookie$/,
     is: (peer, target) => target.replace("better-auth.session_token better-auth.session_data", "better-auth.session_data") === peer && peer !== target,
   },
   {
@@ -302,7 +302,14 @@ export const everywhere = [
     id: "username-in-turn",
     case: /^POST \/(update-user: nobody, a|sign-up\/email: a) (taken|short) username( and no address)?$|^generated$/,
     path: /(^|POST \/(update-user|sign-up\/email): )(status|body\.message|body\.code|set-cookie)$/,
-    is: (peer, target) => (peer === 400 && [401, 403, 422].includes(target)) || (/^(Username is |USERNAME_)/.test(peer) && /^(Unauthorized|Invalid origin|Missing or null Origin|INVALID_ORIGIN|MISSING_OR_NULL_ORIGIN|User already exists.*|UNAUTHORIZED|USER_ALREADY_EXISTS.*|VALIDATION_ERROR|\[body\.\w+\] (Invalid|Too) .*)$/.test(target)) || (peer === "" && /\.dont_remember$/.test(target)),
+    is: (peer, target) => (peer === 400 && [401, 422].includes(target)) || (/^(Username is |USERNAME_)/.test(peer) && /^(Unauthorized|User already exists.*|UNAUTHORIZED|USER_ALREADY_EXISTS.*|VALIDATION_ERROR|\[body\.\w+\] (Invalid|Too) .*)$/.test(target)) || (peer === "" && /\.dont_remember$/.test(target)),
+  },
+  {
+    id: "username-in-turn",
+    seenIn: "generated.test.mjs",
+    case: /^generated$/,
+    path: /: POST \/sign-up\/email: (status|body\.message|body\.code)$/,
+    is: (peer, target) => (peer === 400 && target === 403) || (/^(Username is |USERNAME_)/.test(peer) && /^(Invalid origin|Missing or null Origin|INVALID_ORIGIN|MISSING_OR_NULL_ORIGIN)$/.test(target)),
   },
   // A browser keeps the last cookie of a name.
   {

@@ -22,6 +22,12 @@ export const witnesses = [
     commands: [{ ...command, who: 0, whom: 2, call: "prove", other: 3, index: 5 }],
   },
   {
+    id: "username-in-turn",
+    configuration: "as usual",
+    people: 1,
+    commands: [{ ...command, who: 1, whom: 0, call: "signUp", index: 3, origin: "https://evil.example" }],
+  },
+  {
     id: "revoke-clears-cookies",
     configuration: "as usual",
     people: 1,

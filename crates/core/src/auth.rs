@@ -514,8 +514,8 @@ async fn connect(
 ) -> Result<Store, StoreError> {
     let database = config.settings.database.as_ref();
     let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
-    // SQLite reads with a thread for each connection: more of them than cores are no faster, and each keeps
-    // half a megabyte. Not fewer than two: one may be at a long query.
+    // SQLite reads with a thread for each connection: more of them than cores are no faster, and two of them
+    // keep a megabyte (benches/README.md). Not fewer than two: one may be at a long query.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let most = if url.starts_with("sqlite") { u32::try_from(cores.clamp(2, 4)).unwrap_or(4) } else { 10 };
     let options = ConnectOptions {

@@ -228,7 +228,7 @@ pub struct SecretSettings {
 pub struct DatabaseSettings {
     /// `sqlite:FILE`, `postgres://…`, `mysql://…`; `None` = stateless, nothing is stored.
     pub url: Option<String>,
-    /// Most connections of the pool. Default 10 (SQLite: as many as there are cores, 2 to 4).
+    /// Most connections of the pool. Default 10 (SQLite: one for each core but 2 to 4).
     pub max_connections: Option<u32>,
     /// PostgreSQL behind PgBouncer in transaction mode; guessed from the URL when absent.
     pub pooler: Option<bool>,

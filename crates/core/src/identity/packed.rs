@@ -60,7 +60,9 @@ impl<'a> Packer<'a> {
     /// Refers to where a text stands already, if it does and that is shorter.
     fn again(&mut self, text: &str) -> Option<()> {
         let length = u8::try_from(text.len()).ok().filter(|length| *length > 2)?;
-        let at = self.bytes.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
+        // No further than an offset reaches: who has long texts does not make everybody wait.
+        let near = self.bytes.len().min(usize::from(u16::MAX) + text.len());
+        let at = self.bytes.get(..near)?.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
         let [low, high] = u16::try_from(at).ok()?.to_le_bytes();
         self.bytes.extend([AGAIN, low, high, length]);
         Some(())

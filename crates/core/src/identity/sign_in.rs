@@ -22,8 +22,8 @@ pub struct SignIn<'r> {
     /// How the identity was proven: the room's way in, e.g. `email`, `username`, `sign-up`,
     /// `two-factor`. Gates decide by it.
     pub method: &'static str,
-    /// `Some(false)`: one day, ends with the browser; `None`: nobody was asked, so the cookie lasts as the
-    /// browser's own say.
+    /// `Some(false)`: one day, and the cookie ends with the browser; `None`: nobody was asked, so the cookie
+    /// lasts as the mark of the session before says (`dont_remember`), and the session as usual.
     pub remember: Option<bool>,
     /// Columns of the session that the way in sets.
     pub fields: Row,

@@ -437,7 +437,7 @@ fn a_write_under_way_ends_with_its_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_ask_about_others_wait_for_one_look() {
+async fn many_who_ask_about_others_at_once_are_all_told() {
     let files = Files::new();
     let trusted_for = Duration::from_millis(300);
     let options = ConnectOptions { trusted_for, ..options(files.url(), 1) };

@@ -23,6 +23,9 @@ use super::listen::TRUSTED_FOR;
 use super::value::Value;
 use super::{Dialect, IdKind, Store, Table};
 
+/// For how long somebody waits for the look of another: whoever looks may have stopped half-way.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Two that share a slot are forgotten together, which costs a query.
 const SLOTS: u16 = 1024;
 
@@ -227,7 +230,7 @@ impl Drop for Writing {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             // What was sent to the connection before is over once it answers this.
-            while marks.store.0.pool.data_version(true).await.is_err() {
+            while marks.store.0.pool.data_version(None).await.is_err() {
                 if marks.store.0.pool.is_closed() {
                     return;
                 }
@@ -310,8 +313,9 @@ impl Store {
             if !written.looking.swap(true, Ordering::SeqCst) {
                 let looking = Looking(written);
                 let now = written.elapsed();
-                // Busy with a write of our own: there is no telling.
-                let Ok(version) = self.0.pool.data_version(false).await else {
+                // Busy with a write of our own that takes longer than a connection takes to come back from the
+                // last look: there is no telling.
+                let Ok(version) = self.0.pool.data_version(Some(written.trusted_for / 4)).await else {
                     return within(written.trusted_for);
                 };
                 if written.version.swap(version, Ordering::SeqCst) != version {
@@ -324,7 +328,9 @@ impl Store {
             if within(written.trusted_for) {
                 return true;
             }
-            ended.await;
+            if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+                return false;
+            }
         }
     }
 }
@@ -339,15 +345,18 @@ impl Drop for Looking<'_> {
 }
 
 impl Pool {
-    /// SQLite's `data_version` on the connection that writes. `wait` for it, or fail when it is busy.
-    async fn data_version(&self, wait: bool) -> Result<i64, super::StoreError> {
+    /// SQLite's `data_version` on the connection that writes. Fails when that is busy for longer than this.
+    async fn data_version(&self, patience: Option<Duration>) -> Result<i64, super::StoreError> {
         let Self::Sqlite { writer, .. } = self else {
             return Err(super::StoreError::bug("only SQLite has a data_version"));
         };
-        let mut connection = if wait {
-            writer.acquire().await?
-        } else {
-            writer.try_acquire().ok_or_else(|| super::StoreError::Unavailable("busy".into()))?
+        let mut connection = match (writer.try_acquire(), patience) {
+            (Some(connection), _) => connection,
+            (None, None) => writer.acquire().await?,
+            (None, Some(patience)) => match tokio::time::timeout(patience, writer.acquire()).await {
+                Ok(connection) => connection?,
+                Err(_) => return Err(super::StoreError::Unavailable("busy".into())),
+            },
         };
         Ok(sqlx::query_scalar("pragma data_version").fetch_one(&mut *connection).await?)
     }

@@ -101,9 +101,11 @@ export function TaskBoard({ show, apiUrl, userId }: { show: Show; apiUrl: string
     const at = tasks?.findIndex(({ id }) => id === task.id) ?? -1;
     const neighbour = tasks?.[at + 1] ?? tasks?.[at - 1];
     flushSync(() => {
-      setEdited(null);
+      setEdited((now) => (now?.task.id === task.id ? null : now));
       setTasks((old) => old && old.filter(({ id }) => id !== task.id));
     });
+    // The dialog of another one may have been opened meanwhile.
+    if (document.querySelector("dialog[open]")) return;
     (neighbour ? document.getElementById(`task-${neighbour.id}`) : title.current)?.focus();
   }
 
