@@ -9,7 +9,7 @@ use axum::Router;
 use serde_json::Value as Json;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Environment, SecondaryStorageSettings, Settings, nearest};
+use crate::config::{Config, ConfigError, Environment, SecondaryStorageSettings, Settings, cores, nearest};
 use crate::crypto::{Passwords, PoolOptions, Random, base64url, hmac_sha256};
 use crate::database_hooks::{DatabaseHooks, Hooks};
 use crate::feature::Feature;
@@ -516,8 +516,7 @@ async fn connect(
     let url = database.and_then(|d| d.url.clone()).unwrap_or_else(|| "sqlite::memory:".into());
     // SQLite reads with a thread for each connection: more of them than cores are no faster, and two of them
     // keep a megabyte (benches/README.md). Not fewer than two: one may be at a long query.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = if url.starts_with("sqlite") { u32::try_from(cores.clamp(2, 4)).unwrap_or(4) } else { 10 };
+    let most = if url.starts_with("sqlite") { u32::try_from(cores().clamp(2, 4)).unwrap_or(4) } else { 10 };
     let options = ConnectOptions {
         url,
         max_connections: database.and_then(|d| d.max_connections).unwrap_or(most).max(1),

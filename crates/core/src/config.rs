@@ -1159,7 +1159,7 @@ impl Config {
             }
             warnings.push(format!("advanced.backgroundTasks: {problem}"));
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let prompt_hash_threads = (cores / 2).max(1);
         // Elsewhere threads cannot stand back one by one (`crypto/password.rs`).
         let hash_threads = if cfg!(target_os = "linux") { cores } else { prompt_hash_threads };
@@ -1196,6 +1196,11 @@ impl Config {
             warnings,
         })
     }
+}
+
+/// The cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Options of Better Auth that this version does not have yet: refused, so that nobody believes they

@@ -311,19 +311,8 @@ impl Store {
             // One looks, ahead of time; the others go on for as long as they may, and then wait for it. On a busy
             // machine it takes a while, and if they asked the database instead, it would take longer.
             if !written.looking.swap(true, Ordering::SeqCst) {
-                let looking = Looking(written);
-                let now = written.elapsed();
-                // Busy with a write of our own that takes longer than a connection takes to come back from the
-                // last look: there is no telling.
-                let Ok(version) = self.0.pool.data_version(Some(written.trusted_for / 4)).await else {
-                    return within(written.trusted_for);
-                };
-                if written.version.swap(version, Ordering::SeqCst) != version {
-                    written.stamp(SLOTS);
-                }
-                written.looked_at(now);
-                drop(looking);
-                return true;
+                let _looking = Looking(written);
+                return self.look().await || within(written.trusted_for);
             }
             if within(written.trusted_for) {
                 return true;
@@ -332,6 +321,19 @@ impl Store {
                 return false;
             }
         }
+    }
+
+    /// Looks at what others have written. False when the connection is busy with a write of our own, for longer
+    /// than it takes to come back from the last look: then there is no telling.
+    async fn look(&self) -> bool {
+        let written = &self.0.written;
+        let now = written.elapsed();
+        let Ok(version) = self.0.pool.data_version(Some(written.trusted_for / 4)).await else { return false };
+        if written.version.swap(version, Ordering::SeqCst) != version {
+            written.stamp(SLOTS);
+        }
+        written.looked_at(now);
+        true
     }
 }
 
