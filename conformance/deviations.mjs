@@ -311,6 +311,14 @@ export const everywhere = [
     path: /: POST \/sign-up\/email: (status|body\.message|body\.code)$/,
     is: (peer, target) => (peer === 400 && target === 403) || (/^(Username is |USERNAME_)/.test(peer) && /^(Invalid origin|Missing or null Origin|INVALID_ORIGIN|MISSING_OR_NULL_ORIGIN)$/.test(target)),
   },
+  // Both have looked at the session, which was due; the refusal of better-auth's leaves out what that set.
+  {
+    id: "username-in-turn",
+    seenIn: "generated.test.mjs",
+    case: /^generated$/,
+    path: /: POST \/update-user: (set-cookie|header (set-auth-token|access-control-expose-headers))$/,
+    is: (peer, target, answer) => answer.json?.code === "USERNAME_IS_ALREADY_TAKEN" && ((peer === "" && /^better-auth\.session_token( better-auth\.session_data)?$/.test(target)) || (peer === undefined && renewed(answer, target))),
+  },
   // A browser keeps the last cookie of a name.
   {
     id: "cache-sent-once",

@@ -28,6 +28,18 @@ export const witnesses = [
     commands: [{ ...command, who: 1, whom: 0, call: "signUp", index: 3, origin: "https://evil.example" }],
   },
   {
+    id: "username-in-turn",
+    configuration: "as usual",
+    people: 1,
+    commands: ["visit", "wait", "rename"].map((call) => ({ ...command, who: 0, whom: 0, call, index: 3 })),
+  },
+  {
+    id: "username-in-turn",
+    configuration: "a cookie cache",
+    people: 1,
+    commands: ["visit", "wait", "rename"].map((call) => ({ ...command, who: 0, whom: 0, call, index: 3 })),
+  },
+  {
     id: "revoke-clears-cookies",
     configuration: "as usual",
     people: 1,
