@@ -24,7 +24,8 @@ async fn read(parts: &Parts, auth: &Auth) -> Result<Option<SessionUser>, Error> 
     let request = Request::of_parts(auth, parts.clone());
     // Nothing is extended here: the new cookie could not reach the client.
     let how = How { skip_refresh: true, ..How::default() };
-    Ok(read_session(&request, how).await?.found)
+    let found = read_session(&request, how).await?.found;
+    found.map(|found| found.into_current(auth)).transpose()
 }
 
 impl<S> FromRequestParts<S> for CurrentSession

@@ -53,11 +53,12 @@ impl Timestamp {
     pub fn to_iso(self) -> [u8; 24] {
         const DAY: i64 = 86_400_000;
         const EPOCH: i32 = time::macros::date!(1970 - 01 - 01).to_julian_day();
-        let (days, ms) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
-        // In range by construction (`from_millis` clamps), so the fallback is never taken.
-        let date = i32::try_from(days).ok().and_then(|days| Date::from_julian_day(EPOCH + days).ok());
+        // Both fit, by construction (`from_millis` clamps): no fallback is ever taken.
+        let ms = u32::try_from(self.0.rem_euclid(DAY)).unwrap_or_default();
+        let days = i32::try_from(self.0.div_euclid(DAY)).ok();
+        let date = days.and_then(|days| Date::from_julian_day(EPOCH + days).ok());
         let (year, month, day) = date.unwrap_or(Date::MIN).to_calendar_date();
-        let [y1, y2, y3, y4] = digits(year.into());
+        let [y1, y2, y3, y4] = digits(year.unsigned_abs());
         let ([o1, o2], [d1, d2]) = (digits(u8::from(month).into()), digits(day.into()));
         let ([h1, h2], [m1, m2]) = (digits(ms / 3_600_000), digits(ms / 60_000 % 60));
         let ([s1, s2], [t1, t2, t3]) = (digits(ms / 1000 % 60), digits(ms % 1000));
@@ -75,7 +76,7 @@ impl Timestamp {
 }
 
 /// The last digits of a number that is not negative.
-fn digits<const N: usize>(mut number: i64) -> [u8; N] {
+fn digits<const N: usize>(mut number: u32) -> [u8; N] {
     let mut text = [b'0'; N];
     for byte in text.iter_mut().rev() {
         *byte += u8::try_from(number % 10).unwrap_or_default();

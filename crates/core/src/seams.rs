@@ -14,7 +14,7 @@ use crate::auth::Auth;
 use crate::error::{Code, Error};
 use crate::events::Event;
 use crate::http::{Answer, Cookies, Request, SetCookie};
-use crate::identity::{Action, CacheSigner, Challenge, Remembered, SessionUser, SignIn, User};
+use crate::identity::{Action, CacheSigner, Challenge, Found, SessionUser, SignIn, User};
 use crate::store::{Db, Row};
 
 /// Who is asking? Presents a session another way than by cookie (bearer, API keys).
@@ -167,7 +167,6 @@ pub trait ViewSession: Send + Sync {
     async fn view(
         &self,
         request: &Request,
-        current: &SessionUser,
         body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error>;
 }
@@ -176,37 +175,36 @@ pub trait ViewSession: Send + Sync {
 #[derive(Debug)]
 pub struct View<'a> {
     auth: &'a Auth,
-    current: &'a SessionUser,
-    remembered: Option<Remembered>,
+    found: &'a Found,
     body: Option<Map<String, Json>>,
 }
 
 impl<'a> View<'a> {
-    /// Of this session, and what is remembered of it.
-    pub fn new(auth: &'a Auth, current: &'a SessionUser, remembered: Option<Remembered>) -> Self {
-        Self { auth, current, remembered, body: None }
+    /// Of this session.
+    pub fn new(auth: &'a Auth, found: &'a Found) -> Self {
+        Self { auth, found, body: None }
     }
 
-    /// What is remembered of the session, if it is.
-    pub fn remembered(&self) -> Option<&Remembered> {
-        self.remembered.as_ref()
+    /// The session that it shows.
+    pub fn found(&self) -> &'a Found {
+        self.found
     }
 
     /// To change it.
-    pub fn amend(&mut self) -> &mut Map<String, Json> {
-        self.body.get_or_insert_with(|| self.current.view(self.auth))
+    pub fn amend(&mut self) -> Result<&mut Map<String, Json>, Error> {
+        if self.body.is_none() {
+            self.body = Some(self.found.current(self.auth)?.view(self.auth));
+        }
+        Ok(self.body.get_or_insert_default())
     }
 
     /// The answer that shows it.
-    pub fn into_answer(mut self) -> Answer {
-        let whole = match (&self.body, &self.remembered) {
-            (None, Some(remembered)) => remembered.view(self.auth, &self.current.session.token),
-            _ => None,
-        };
-        match whole {
+    pub fn into_answer(mut self) -> Result<Answer, Error> {
+        let whole = if self.body.is_none() { self.found.text(self.auth) } else { None };
+        Ok(match whole {
             Some(text) => Answer::shown(text),
-            None => Answer::value(Json::Object(std::mem::take(self.amend()))),
-        }
+            None => Answer::value(Json::Object(std::mem::take(self.amend()?))),
+        })
     }
 }
 

@@ -109,7 +109,7 @@ impl Answers for Arc<Front> {
         request.extensions_mut().insert(RequestId(id.as_str().into()));
         let traced = front.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers()));
         let trace_id = traced.as_ref().map(|context| context.trace_id());
-        let span = tracing::info_span!("request", id, trace_id);
+        let span = tracing::info_span!("request", %id, trace_id);
         // A route that panicked answers nobody again: what it was at is gone with it.
         // Boxed: kilobytes that would be copied from layer to layer.
         let answered = AssertUnwindSafe(Box::pin(front.within_limits(request))).catch_unwind();

@@ -44,7 +44,8 @@ pub fn start_log(logging: &Logging, default: &str) -> Result<(), String> {
         }
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(calm))
+        .with(layer)
+        .with(calm)
         .with(filter)
         .try_init()
         .map_err(|error| format!("cannot start the log: {error}"))

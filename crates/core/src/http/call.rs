@@ -258,7 +258,7 @@ impl Request {
     pub async fn session(&self, how: How, cookies: &mut Cookies) -> Result<Option<SessionUser>, Error> {
         let reading = crate::identity::read_session(self, how).await?;
         cookies.extend(reading.cookies);
-        Ok(reading.found)
+        reading.found.map(|found| found.into_current(&self.auth)).transpose()
     }
 
     /// What a webhook is told that takes an endpoint's context. The body is left out: it holds passwords.

@@ -98,6 +98,17 @@ enum Cell<'a> {
     Json(&'a [u8]),
 }
 
+/// How the JSON of a table's rows begins each of its members: `,"key":`, and nothing for hidden columns.
+#[derive(Debug, Default)]
+pub(super) struct Shape(Vec<Option<Box<[u8]>>>);
+
+impl From<&Table> for Shape {
+    fn from(table: &Table) -> Self {
+        let begin = |key: &str| format!(",{}:", Json::from(key)).into_bytes().into_boxed_slice();
+        Self(table.columns.iter().map(|column| column.returned.then(|| begin(&column.key))).collect())
+    }
+}
+
 /// Reads what a [`Packer`] has written, row by row; `None` from bytes that none has.
 pub(super) struct Unpacker<'a> {
     all: &'a [u8],
@@ -176,17 +187,14 @@ impl<'a> Unpacker<'a> {
     }
 
     /// The next row as JSON without hidden columns: what [`to_json`](super::fields::to_json) makes of it.
-    pub fn write_json(&mut self, table: &Table, out: &mut Vec<u8>) -> Option<()> {
-        let mut before = b'{';
-        for column in &table.columns {
-            let cell = self.cell()?;
-            if matches!(cell, Cell::Absent) || !column.returned {
+    pub fn write_json(&mut self, shape: &Shape, out: &mut Vec<u8>) -> Option<()> {
+        let start = out.len();
+        for begin in &shape.0 {
+            let (cell, Some(begin)) = (self.cell()?, begin) else { continue };
+            if matches!(cell, Cell::Absent) {
                 continue;
             }
-            out.push(before);
-            before = b',';
-            write_text(out, column.key.as_bytes())?;
-            out.push(b':');
+            out.extend_from_slice(begin);
             match cell {
                 Cell::Absent | Cell::Null => out.extend(b"null"),
                 Cell::Bool(value) => write(out, &value)?,
@@ -201,8 +209,9 @@ impl<'a> Unpacker<'a> {
                 Cell::Json(value) => out.extend(value),
             }
         }
-        if before == b'{' {
-            out.push(b'{');
+        match out.get_mut(start) {
+            Some(first) => *first = b'{',
+            None => out.push(b'{'),
         }
         out.push(b'}');
         Some(())
@@ -327,13 +336,15 @@ mod tests {
             let mut packer = Packer::new(KNOWN_TEXT);
             packer.push(&table, &row);
             let mut out = Vec::new();
-            Unpacker::new(&packer.into_bytes(), KNOWN_TEXT).write_json(&table, &mut out).unwrap();
+            Unpacker::new(&packer.into_bytes(), KNOWN_TEXT)
+                .write_json(&Shape::from(&table), &mut out)
+                .unwrap();
             let expected = Json::Object(to_json(&table, row, false)).to_string();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
         let mut out = Vec::new();
         let hidden = Table::new("empty", vec![Column::new("hidden", Kind::Text).hidden()]);
-        Unpacker::new(&[NULL], "").write_json(&hidden, &mut out).unwrap();
+        Unpacker::new(&[NULL], "").write_json(&Shape::from(&hidden), &mut out).unwrap();
         assert_eq!(out, b"{}");
     }
 

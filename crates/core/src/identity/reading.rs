@@ -1,12 +1,12 @@
 //! Reading the session of a request: the rules of `/get-session`, which every other route shares.
 
 use super::cache;
-use super::memory::Remembered;
+use super::memory::Found;
 use super::session::{Handed, Session, SessionUser, clear_session_cookies, hand_over};
 use crate::auth::Auth;
 use crate::error::{self, Error};
 use crate::http::{Cookies, Request};
-use crate::store::Row;
+use crate::store::{Db, Row};
 
 /// How to read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,9 +30,7 @@ impl How {
 #[derive(Debug, Default)]
 pub struct Reading {
     /// The session and its user.
-    pub found: Option<SessionUser>,
-    /// What is remembered of it, if it is.
-    pub remembered: Option<Remembered>,
+    pub found: Option<Found>,
     /// Cookies to send along.
     pub cookies: Cookies,
     /// With `deferSessionRefresh`: would `POST` extend it?
@@ -78,7 +76,7 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
                         let lasting = (!marked).then_some(rules.expires_in);
                         reading.cookies.push(specs.session_token.lasting(lasting).set_signed(secret, token));
                     }
-                    reading.found = Some(cached.current);
+                    reading.found = Some(cached.current.into());
                     return Ok(reading);
                 }
                 reading.cookies.expire(&specs.session_data);
@@ -88,18 +86,16 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
     }
 
     let mut found = Session::recall(auth, &mut db, token).await?;
-    if let Some((current, Some(_))) = &found
-        && current.session.expires_at < request.now
-    {
+    if found.as_ref().is_some_and(|found| found.is_remembered() && found.expires_at() < request.now) {
         // Another process may have extended it a moment ago, and what is over is deleted.
         auth.memory().forget(token);
         found = Session::recall(auth, &mut db, token).await?;
     }
-    let Some((current, remembered)) = found else {
+    let Some(found) = found else {
         reading.cookies.extend(clear_session_cookies(request, false));
         return Ok(reading);
     };
-    if current.session.expires_at < request.now {
+    if found.expires_at() < request.now {
         reading.cookies = clear_session_cookies(request, false);
         if !rules.defer_refresh || how.post {
             Session::delete(auth, &mut db, token).await?;
@@ -108,15 +104,15 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
     }
     let skip_refresh = how.skip_refresh || request.query_truthy("disableRefresh");
     if marked || skip_refresh {
-        (reading.found, reading.remembered) = (Some(current), remembered);
+        reading.found = Some(found);
         return Ok(reading);
     }
-    let due = current.session.expires_at.plus_seconds(rules.update_age - rules.expires_in) <= request.now;
+    let due = found.expires_at().plus_seconds(rules.update_age - rules.expires_in) <= request.now;
     let needs_refresh = due && !rules.disable_refresh;
     if rules.defer_refresh && !how.post {
-        cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;
+        cache_found(request, &mut db, &found, &mut reading.cookies).await?;
         reading.needs_refresh = Some(needs_refresh);
-        reading.found = Some(current);
+        reading.found = Some(found);
         return Ok(reading);
     }
     if needs_refresh {
@@ -128,13 +124,26 @@ pub async fn read_session(request: &Request, how: How) -> Result<Reading, Error>
             let refused = Error::from(error::FAILED_TO_GET_SESSION);
             return Err(refused.with_cookies(clear_session_cookies(request, false)));
         };
-        let current = SessionUser { session, user: current.user };
+        let current = SessionUser { session, user: found.into_current(auth)?.user };
         let handed = Handed { remember: Some(true) };
         reading.cookies.extend(hand_over(request, &mut db, &current, handed).await?);
-        reading.found = Some(current);
+        reading.found = Some(current.into());
         return Ok(reading);
     }
-    cache::write(request, &mut db, &current, true, &mut reading.cookies).await?;
-    (reading.found, reading.remembered) = (Some(current), remembered);
+    cache_found(request, &mut db, &found, &mut reading.cookies).await?;
+    reading.found = Some(found);
     Ok(reading)
+}
+
+/// Writes the cookie cache, when that is on.
+async fn cache_found(
+    request: &Request,
+    db: &mut Db<'_>,
+    found: &Found,
+    cookies: &mut Cookies,
+) -> Result<(), Error> {
+    if !request.auth.config().session.cache.enabled {
+        return Ok(());
+    }
+    cache::write(request, db, found.current(&request.auth)?, true, cookies).await
 }

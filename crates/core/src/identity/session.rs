@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::cache;
 use super::elsewhere::{Elsewhere, map_of, map_of_stored};
 use super::fields::to_json;
-use super::memory::Remembered;
+use super::memory::Found;
 use super::rows;
 use super::user::User;
 use crate::auth::Auth;
@@ -174,35 +174,31 @@ impl Session {
 
     /// The session of a token with its user, in one query at most; expired ones too.
     pub async fn find(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<SessionUser>, Error> {
-        Ok(Self::recall(auth, db, token).await?.map(|(current, _)| current))
+        Self::recall(auth, db, token).await?.map(|found| found.into_current(auth)).transpose()
     }
 
-    /// The same, with what is remembered of it, if it is.
-    pub(super) async fn recall(
-        auth: &Auth,
-        db: &mut Db<'_>,
-        token: &str,
-    ) -> Result<Option<(SessionUser, Option<Remembered>)>, Error> {
+    /// The same, not unpacked if it is remembered.
+    pub(super) async fn recall(auth: &Auth, db: &mut Db<'_>, token: &str) -> Result<Option<Found>, Error> {
         if let Some(elsewhere) = Elsewhere::of(auth) {
             let found = elsewhere.find(token).await?;
             // A session that only the database has may have been there before secondary storage was;
             // one that is preserved there has ended.
             let config = auth.config();
             if found.is_some() || !config.sessions.in_database() || config.preserve_sessions {
-                return Ok(found.map(|current| (current, None)));
+                return Ok(found.map(Found::from));
             }
         }
         // A transaction sees what it has written itself.
         let remembers = !db.in_transaction();
-        if remembers && let Some((current, remembered)) = auth.memory().recall(auth, token).await {
-            return Ok(Some((current, Some(remembered))));
+        if remembers && let Some(found) = auth.memory().recall(auth, token).await {
+            return Ok(Some(found));
         }
         let since = auth.store().moment();
         let Some(current) = Self::stored(db, &Self::TOKEN.is(token)).await? else { return Ok(None) };
         if remembers {
             auth.memory().keep(auth, since, &current);
         }
-        Ok(Some((current, None)))
+        Ok(Some(current.into()))
     }
 
     /// A session with its user as the table has them, in one query; an expired one, too.

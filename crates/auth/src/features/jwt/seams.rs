@@ -7,7 +7,7 @@ use portcullis_core::clock::Timestamp;
 use portcullis_core::crypto::Algorithm;
 use portcullis_core::error::Error;
 use portcullis_core::http::{Cookies, Request};
-use portcullis_core::identity::{CacheSigner, Remembered, SessionUser};
+use portcullis_core::identity::{CacheSigner, Found, SessionUser};
 use portcullis_core::seams::{AccessToken, AccessTokens, SessionBegun, View, ViewSession};
 use portcullis_core::store::Db;
 use serde_json::{Map, Value as Json};
@@ -47,12 +47,7 @@ impl Jwt {
 }
 
 impl Jwt {
-    async fn header(
-        &self,
-        request: &Request,
-        current: &SessionUser,
-        reading: Option<u64>,
-    ) -> Result<HeaderValue, Error> {
+    async fn header(&self, request: &Request, found: &Found) -> Result<HeaderValue, Error> {
         let mut db = request.auth.db();
         // What the operator's functions say may be another thing each time.
         let key = match self.keys.rules.written.jwt.asks() || self.keys.rules.shared.is_some() {
@@ -60,16 +55,17 @@ impl Jwt {
             false => Some(self.keys.signing(Asker::of(request), &mut db, None).await?),
         };
         let reuse = self.keys.rules.expiry.reuse();
-        let key_and_reading = key.as_ref().zip(reading);
-        let known = |(key, reading)| self.issued.find(request, &current.session.token, reading, key, reuse);
+        let key_and_reading = key.as_ref().zip(found.reading());
+        let known = |(key, reading)| self.issued.find(request, found.token(), reading, key, reuse);
         if let Some(header) = key_and_reading.and_then(known) {
             return Ok(header);
         }
         let further = Further { key: key.clone(), ..Further::default() };
-        let token = service::token_for(&self.keys, request, &mut db, current, further).await?;
+        let token =
+            service::token_for(&self.keys, request, &mut db, found.current(&request.auth)?, further).await?;
         let header = HeaderValue::from_str(&token).map_err(Error::broken)?;
-        if let Some((key, reading)) = key.zip(reading) {
-            self.issued.keep(request, &current.session.token, reading, key, &header);
+        if let Some((key, reading)) = key.zip(found.reading()) {
+            self.issued.keep(request, found.token(), reading, key, &header);
         }
         Ok(header)
     }
@@ -137,10 +133,9 @@ impl ViewSession for Jwt {
     async fn view(
         &self,
         request: &Request,
-        current: &SessionUser,
         body: &mut View<'_>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
-        headers(self.header(request, current, body.remembered().map(Remembered::reading)).await)
+        headers(self.header(request, body.found()).await)
     }
 }
 

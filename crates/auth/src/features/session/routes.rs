@@ -35,15 +35,15 @@ async fn get_session(call: Call<(), Anyone>) -> Result<Answer, Error> {
     let mut headers = no_store();
     let answer = match &reading.found {
         None => Answer::value(Json::Null),
-        Some(current) => {
-            let mut body = View::new(auth, current, reading.remembered);
+        Some(found) => {
+            let mut body = View::new(auth, found);
             if let Some(needs_refresh) = reading.needs_refresh {
-                body.amend().insert("needsRefresh".into(), Json::from(needs_refresh));
+                body.amend()?.insert("needsRefresh".into(), Json::from(needs_refresh));
             }
             for seam in &auth.seams().view_session {
-                headers.extend(seam.view(request, current, &mut body).await?);
+                headers.extend(seam.view(request, &mut body).await?);
             }
-            body.into_answer()
+            body.into_answer()?
         }
     };
     Ok(answer.with_cookies(reading.cookies).with_headers(headers))
