@@ -409,10 +409,11 @@ impl Effort {
         Some(Self { began: Instant::now(), computed: computed()? })
     }
 
-    /// Did others want the processor, too?
+    /// Did others want the processor for as long, too? Those who are served beside the hashes themselves take a
+    /// third of it now and then, and a rest for them would cost many hashes.
     fn was_hindered(&self) -> bool {
         let computed = computed().map(|now| now.saturating_sub(self.computed));
-        computed.is_some_and(|computed| computed < self.began.elapsed().mul_f64(0.7))
+        computed.is_some_and(|computed| computed < self.began.elapsed().mul_f64(0.5))
     }
 }
 
