@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What is read (`crates/auth/tests/counts/instructions.rs`), and the most instructions that one reading may take.
-const BOUNDS: [(&str, u64); 2] = [("plain", 240_000), ("rooms", 290_000)];
+const BOUNDS: [(&str, u64); 2] = [("plain", 192_000), ("rooms", 226_000)];
 /// So many more readings in `…_many` than in `…_few`.
 const READINGS: u64 = 500;
 /// A bound guards nothing that is further above what is needed than this many hundredths.

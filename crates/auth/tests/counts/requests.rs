@@ -118,7 +118,7 @@ fn a_session_that_is_remembered_costs_no_statement_and_few_allocations() {
     let ada = server.user("ada");
     let read = || Server::request(&ada, Method::GET, "/get-session", None);
     assert_eq!(server.cost(1, read).statements, 1);
-    costs("get-session", server.cost(20, read), 0, 50);
+    costs("get-session", server.cost(20, read), 0, 43);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn rooms_that_are_not_asked_for_anything_cost_next_to_nothing() {
     let server = Server::start(all_rooms());
     let ada = server.user("ada");
     let read = || Server::request(&ada, Method::GET, "/get-session", None);
-    costs("get-session, all rooms", server.cost(20, read), 0, 58);
+    costs("get-session, all rooms", server.cost(20, read), 0, 51);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn without_memory_a_session_is_one_statement() {
     let server = Server::start(json!({ "session": { "memoryCacheSize": 0 } }));
     let ada = server.user("ada");
     let read = || Server::request(&ada, Method::GET, "/get-session", None);
-    costs("get-session, from the database", server.cost(20, read), 1, 170);
+    costs("get-session, from the database", server.cost(20, read), 1, 155);
 }
 
 #[test]
