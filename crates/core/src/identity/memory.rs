@@ -131,7 +131,7 @@ impl Memory {
         let shape = |table| store.schema().get(table).map(Shape::from).unwrap_or_default();
         Self {
             // They are spread over shards by chance, and some get a tenth more than others.
-            cache: of_use.then(|| Cache::new(sessions + sessions / 8)),
+            cache: of_use.then(|| Cache::new(sessions.saturating_add(sessions / 8))),
             readings: AtomicU64::new(0),
             session: shape(Session::KEY),
             user: shape(User::KEY),
