@@ -302,7 +302,7 @@ export const everywhere = [
     id: "username-in-turn",
     case: /^POST \/(update-user: nobody, a|sign-up\/email: a) (taken|short) username( and no address)?$|^generated$/,
     path: /(^|POST \/(update-user|sign-up\/email): )(status|body\.message|body\.code|set-cookie)$/,
-    is: (peer, target) => (peer === 400 && [401, 422].includes(target)) || (/^(Username is |USERNAME_)/.test(peer) && /^(Unauthorized|User already exists.*|UNAUTHORIZED|USER_ALREADY_EXISTS.*|VALIDATION_ERROR|\[body\.\w+\] (Invalid|Too) .*)$/.test(target)) || (peer === "" && /\.dont_remember$/.test(target)),
+    is: (peer, target, answer) => (peer === 400 && [401, 422].includes(target)) || (/^(Username is |USERNAME_)/.test(peer) && /^(Unauthorized|User already exists.*|UNAUTHORIZED|USER_ALREADY_EXISTS.*|VALIDATION_ERROR|\[body\.\w+\] (Invalid|Too) .*)$/.test(target)) || (peer === "" && answer.status === 401 && /\.dont_remember$/.test(target)),
   },
   {
     id: "username-in-turn",
@@ -317,7 +317,7 @@ export const everywhere = [
     seenIn: "generated.test.mjs",
     case: /^generated$/,
     path: /: POST \/update-user: (set-cookie|header (set-auth-token|access-control-expose-headers))$/,
-    is: (peer, target, answer) => answer.json?.code === "USERNAME_IS_ALREADY_TAKEN" && ((peer === "" && /^better-auth\.session_token( better-auth\.session_data)?$/.test(target)) || (peer === undefined && renewed(answer, target))),
+    is: (peer, target, answer) => /^USERNAME_/.test(answer.json?.code) && renewed(answer, "set-auth-token") && ((peer === "" && /^better-auth\.session_token( better-auth\.session_data)?$/.test(target) && !answer.setCookies.some((text) => /^[^=]*=;/.test(text))) || (peer === undefined && renewed(answer, target))),
   },
   // A browser keeps the last cookie of a name.
   {

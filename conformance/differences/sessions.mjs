@@ -39,6 +39,28 @@ export default [
     portcullis: { "as it is": ["200", "200", "401 INVALID_CODE"], allowReuse: ["200", "200", "200"] },
   },
   {
+    id: "username-in-turn",
+    what: "a session that is due, and a name that is refused",
+    config: () => ({ plugins: { username: {} } }),
+    async play(stage) {
+      await stage.browser().post("/sign-up/email", { ...ADA, username: "ada" });
+      const seen = {};
+      for (const [what, username] of [["taken", "ada"], ["short", "a"]]) {
+        const grace = stage.browser();
+        await grace.post("/sign-up/email", { ...ADA, email: `${what}@example.com` });
+        stage.later(2 * 86_400);
+        const answer = await grace.post("/update-user", { username });
+        const cookie = answer.setCookies.some((text) => /^better-auth\.session_token=[^;]+;/.test(text));
+        const { session } = (await grace.call("GET", "/get-session", { query: { disableRefresh: "true" } })).json;
+        const days = Math.round((Date.parse(session.expiresAt) - stage.now) / 86_400_000);
+        seen[what] = [said(answer), cookie ? "cookie" : "no cookie", `${days} days`];
+      }
+      return seen;
+    },
+    peer: { taken: ["400 USERNAME_IS_ALREADY_TAKEN", "no cookie", "7 days"], short: ["400 USERNAME_TOO_SHORT", "no cookie", "5 days"] },
+    portcullis: { taken: ["400 USERNAME_IS_ALREADY_TAKEN", "cookie", "7 days"], short: ["400 USERNAME_TOO_SHORT", "cookie", "7 days"] },
+  },
+  {
     id: "sign-in-under-way",
     what: "the password is changed between its proof and the session",
     async alone({ t, kind, folder }) {

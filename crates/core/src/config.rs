@@ -228,7 +228,8 @@ pub struct SecretSettings {
 pub struct DatabaseSettings {
     /// `sqlite:FILE`, `postgres://…`, `mysql://…`; `None` = stateless, nothing is stored.
     pub url: Option<String>,
-    /// Most connections of the pool. Default 10 (SQLite: one for each core but 2 to 4).
+    /// Most connections of the pool; SQLite has one more, for writes. Default 10 (SQLite: one for each core but
+    /// 2 to 4).
     pub max_connections: Option<u32>,
     /// PostgreSQL behind PgBouncer in transaction mode; guessed from the URL when absent.
     pub pooler: Option<bool>,
@@ -588,7 +589,8 @@ pub struct SessionSettings {
     pub store_session_in_database: Option<bool>,
     /// With the former: sessions that ended stay in the database, as ended. Default false.
     pub preserve_session_in_database: Option<bool>,
-    /// Ours: how many sessions are remembered in memory, with SQLite and PostgreSQL. Default 10000; 0 = none.
+    /// Ours: how many sessions are remembered in memory (at most an eighth more), with SQLite and PostgreSQL.
+    /// Default 10000; 0 = none.
     pub memory_cache_size: Option<usize>,
 }
 

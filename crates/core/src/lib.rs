@@ -2,6 +2,7 @@
 //! meet. It knows no feature.
 
 pub mod auth;
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod crypto;

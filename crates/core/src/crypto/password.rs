@@ -49,7 +49,7 @@ const SCRYPT_LEN: usize = 64;
 /// Of threads that stand back (nice(2): the weight is 1.25 to the power of it; `man 7 sched`).
 #[cfg(target_os = "linux")]
 const NICE: i32 = 15;
-/// For how long a spare thread stops when others want the processor.
+/// For how long a spare thread stops when others want the processor for as long as itself.
 const REST: Duration = Duration::from_secs(1);
 /// bcrypt reads no further (and a shorter password ends with a zero byte).
 const BCRYPT_MAX: usize = 72;
@@ -430,8 +430,8 @@ const fn computed() -> Option<Duration> {
 }
 
 /// Lets other threads go first: this one has the processor when they rest. A low priority alone is not
-/// enough: hashing goes through much memory, which slows what runs beside it, so a spare thread that did not
-/// get the processor for itself stops for a while ([`REST`]).
+/// enough: hashing goes through much memory, which slows what runs beside it, so a spare thread that had the
+/// processor for less than half of the time stops for a while ([`REST`]).
 fn stand_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICE) {

@@ -4,6 +4,7 @@
 //! (`store/written.rs`), one of another process on the same SQLite file within ten milliseconds, and on
 //! PostgreSQL as soon as it is told (`store/listen.rs`). MySQL does not tell, so there nothing is remembered.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -14,11 +15,12 @@ use super::packed::{Packer, Shape, Unpacker};
 use super::session::{Session, SessionUser};
 use super::user::User;
 use crate::auth::Auth;
+use crate::cache::cache_of;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::store::{Moment, Store, Traces};
 
-/// The sessions; at most so many as `session.memoryCacheSize` allows.
+/// The sessions; as many as `session.memoryCacheSize` says, and at most an eighth more.
 #[derive(Debug)]
 pub(crate) struct Memory {
     cache: Option<Cache<Box<str>, Kept>>,
@@ -35,11 +37,18 @@ struct Kept {
 }
 
 /// What was read of a session and its user at one time.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Remembered {
     packed: Arc<[u8]>,
     expires_at: Timestamp,
     reading: u64,
+}
+
+/// Without the rows, of which some columns are hidden.
+impl fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remembered").field("reading", &self.reading).finish_non_exhaustive()
+    }
 }
 
 /// A session that was found, with its user. One that is remembered is unpacked when somebody asks for more of
@@ -84,18 +93,30 @@ impl Found {
 
     /// All of it.
     pub fn current(&self, auth: &Auth) -> Result<&SessionUser, Error> {
-        if let Some(whole) = self.whole.get() {
-            return Ok(whole);
+        match self.whole.get() {
+            Some(whole) => Ok(whole),
+            None => {
+                let unpacked = Box::new(self.unpacked(auth)?);
+                Ok(self.whole.get_or_init(|| unpacked))
+            }
         }
-        let unpacked = self.remembered.as_ref().and_then(|remembered| remembered.unpack(auth, &self.token));
-        let unpacked = unpacked.ok_or_else(|| Error::broken("a remembered session cannot be read"))?;
-        Ok(self.whole.get_or_init(|| Box::new(unpacked)))
     }
 
     /// All of it.
     pub fn into_current(mut self, auth: &Auth) -> Result<SessionUser, Error> {
-        self.current(auth)?;
-        self.whole.take().map(|whole| *whole).ok_or_else(|| Error::broken("was unpacked"))
+        match self.whole.take() {
+            Some(whole) => Ok(*whole),
+            None => self.unpacked(auth),
+        }
+    }
+
+    fn unpacked(&self, auth: &Auth) -> Result<SessionUser, Error> {
+        let unpacked = self.remembered.as_ref().and_then(|remembered| remembered.unpack(auth, &self.token));
+        unpacked.ok_or_else(|| {
+            // The next request reads it from the database.
+            auth.memory().forget(&self.token);
+            Error::broken("a remembered session cannot be unpacked")
+        })
     }
 
     /// What [`SessionUser::view`] says, as text, if it is remembered.
@@ -130,8 +151,7 @@ impl Memory {
         let of_use = store.can_remember() && sessions > 0;
         let shape = |table| store.schema().get(table).map(Shape::from).unwrap_or_default();
         Self {
-            // They are spread over shards by chance, and some get a tenth more than others.
-            cache: of_use.then(|| Cache::new(sessions.saturating_add(sessions / 8))),
+            cache: of_use.then(|| cache_of(sessions)),
             readings: AtomicU64::new(0),
             session: shape(Session::KEY),
             user: shape(User::KEY),

@@ -342,6 +342,23 @@ mod tests {
             let expected = Json::Object(to_json(&table, row, false)).to_string();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
+        // The first is not there or hidden, and a name needs escapes.
+        let named = |hidden: bool| {
+            let first = Column::new("first", Kind::Text);
+            let first = if hidden { first.hidden() } else { first };
+            Table::new("named", vec![first, Column::new("quo\"te\\d", Kind::Text)])
+        };
+        for (table, row) in [(named(true), Row::new().with("first", "secret")), (named(false), Row::new())] {
+            let row = row.with("quo\"te\\d", "value");
+            let mut packer = Packer::new(KNOWN_TEXT);
+            packer.push(&table, &row);
+            let mut out = b"before".to_vec();
+            Unpacker::new(&packer.into_bytes(), KNOWN_TEXT)
+                .write_json(&Shape::from(&table), &mut out)
+                .unwrap();
+            let expected = Json::Object(to_json(&table, row, false)).to_string();
+            assert_eq!(String::from_utf8(out).unwrap(), format!("before{expected}"));
+        }
         let mut out = Vec::new();
         let hidden = Table::new("empty", vec![Column::new("hidden", Kind::Text).hidden()]);
         Unpacker::new(&[NULL], "").write_json(&Shape::from(&hidden), &mut out).unwrap();

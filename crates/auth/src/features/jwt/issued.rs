@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
+use portcullis_core::cache::cache_of;
 use portcullis_core::http::Request;
 use quick_cache::sync::Cache;
 
@@ -22,7 +23,7 @@ struct Token {
     header: HeaderValue,
 }
 
-/// At most one for each session that may be remembered.
+/// One for each session that may be remembered.
 #[derive(Default)]
 pub(super) struct Issued(OnceLock<Cache<Box<str>, Token>>);
 
@@ -72,6 +73,6 @@ impl Issued {
             key,
             header: header.clone(),
         };
-        self.0.get_or_init(|| Cache::new(sessions)).insert(session.into(), token);
+        self.0.get_or_init(|| cache_of(sessions)).insert(session.into(), token);
     }
 }
